@@ -17,6 +17,7 @@ from hakaru.testing import tiny_shape, write_tiny_llama
 
 pytestmark = pytest.mark.engine
 TURN = {"role": "user", "content": "Hello"}
+TOOL = {"type": "function", "function": {"name": "sky", "parameters": {"type": "object"}}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 
@@ -53,6 +54,10 @@ def client(served: Served) -> Iterator[httpx.Client]:
         ("/v1/chat/completions", {"messages": [TURN], "logit_bias": 5}),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": [PICTURE]}]}),
         ("/v1/chat/completions", {"messages": [TURN], "reasoning_format": "nonsense"}),
+        ("/v1/chat/completions", {"messages": [{"role": "nobody", "content": "x"}]}),
+        ("/v1/chat/completions", {"messages": [TURN], "temperature": -1}),
+        ("/v1/chat/completions", {"messages": [TURN], "tools": [TOOL]}),
+        ("/v1/completions", {"prompt": "x", "echo": True}),
         ("/v1/messages", {}),
         ("/v1/messages", {"messages": [TURN]}),
         ("/v1/messages", {"messages": [], "max_tokens": 1}),
@@ -72,6 +77,7 @@ def test_what_is_no_request_is_a_400(client: httpx.Client, path: str, body: Any)
     error = answer.json()["error"]
     assert answer.status_code == 400, answer.text
     assert error["type"] == "invalid_request_error" and error["message"] and error["code"]
+    assert answer.json()["type"] == "error"  # for Anthropic's clients
 
 
 LONG = "word " * 4000
@@ -114,6 +120,14 @@ def test_the_other_interfaces_answer(client: httpx.Client) -> None:
         if line.startswith("event: ")
     ]
     assert events[-1] == "message_stop"
+
+
+def test_the_one_model_is_told_by_its_name(client: httpx.Client) -> None:
+    """And no other."""
+    (model,) = client.get("/v1/models").json()["data"]
+    assert client.get(f"/v1/models/{model['id']}").json()["id"] == model["id"]
+    missing = client.get("/v1/models/another/one")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
 def test_an_engine_that_hangs_is_not_called_ready(client: httpx.Client, served: Served) -> None:

@@ -54,11 +54,8 @@ class Forwarding:
 
     async def forward(self, request: Request) -> Response:
         """The engine's answer to `request`, or why there is none."""
-        if not await self._is_ready():
-            return error_response(
-                503, f"the model is {self._supervisor.state}; try again", code="loading"
-            )
         try:
+            await self._ready()
             return await self._answer(request, await self._intake.body(request))
         except Refused as refusal:
             return refusal.answer
@@ -71,12 +68,25 @@ class Forwarding:
         except (EngineDied, httpx.TransportError):
             return False
 
-    async def _is_ready(self) -> bool:
-        """Whether the engine is up, perhaps after a wait."""
+    async def models(self) -> list[dict[str, Any]]:
+        """What the engine tells of its models. Raises Refused."""
+        await self._ready()
+        try:
+            client = self._client(str(self._supervisor.server.socket))
+            models: list[dict[str, Any]] = (await client.get("/v1/models")).json()["data"]
+        except (EngineDied, httpx.TransportError) as error:
+            raise Refused(
+                error_response(503, *_broken_off(self._supervisor, type(error).__name__))
+            ) from error
+        return models
+
+    async def _ready(self) -> None:
+        """Return when the engine is up, perhaps after a wait. Raises Refused."""
         began = time.monotonic()
         while self._supervisor.state == "loading" and time.monotonic() - began < HELD_S:
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
-        return self._supervisor.state == "ready"
+        if (state := self._supervisor.state) != "ready":
+            raise Refused(error_response(503, f"the model is {state}; try again", code="loading"))
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         """The engine's answer. Raises Refused."""

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from hakaru.engine.mode import Gives
 from hakaru.serving.callers import who_may_ask
 from hakaru.serving.forwarding import Forwarding
+from hakaru.serving.intake import Refused
 from hakaru.serving.limits import Limits
 from hakaru.serving.refusals import error_response
 from hakaru.serving.supervisor import Supervisor
@@ -68,8 +69,20 @@ def make_gateway(
             code="unsupported",
         )
 
+    async def model(request: Request) -> Response:
+        wanted = request.path_params["model"]
+        try:
+            models = await engine.models()
+        except Refused as refusal:
+            return refusal.answer
+        for one in models:
+            if wanted in (one["id"], *one.get("aliases", ())):
+                return JSONResponse(one)
+        return error_response(404, f"there is no model '{wanted}'", code="model_not_found")
+
     answered = ANSWERED[supervisor.mode.gives]
     routes = [Route(path, engine.forward, methods=[method]) for path, method in FORWARDED.items()]
+    routes.append(Route("/v1/models/{model:path}", model))
     routes += [
         Route(path, engine.forward if path in answered else no_answer, methods=["POST"])
         for paths in ANSWERED.values()

@@ -40,6 +40,7 @@ class Intake:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._tools: bool | None = None  # whether the template shows them; None: not asked yet
         self._reading, self._tokenizing = Turnstile(2 * limits.max_body), Turnstile(limits.at_once)
 
     async def body(self, request: Request) -> bytes:
@@ -85,6 +86,8 @@ class Intake:
             yield
             return
         request = await _request(path, body)
+        if schemas.has_tools(request) and not await self._shows_tools(client):
+            raise _without_tools()
         if len(body) <= SMALL:
             yield
             return
@@ -95,6 +98,16 @@ class Intake:
                 TOKENIZED_S + TOKENIZED_S_PER_BYTE * len(body), leave
             )
             yield
+
+    async def _shows_tools(self, client: httpx.AsyncClient) -> bool:
+        """Whether the chat template shows tools to the model; the engine drops them otherwise, in
+        silence. An engine that does not tell is trusted.
+        """
+        if self._tools is None:
+            answer = await client.get("/props")
+            can = answer.json().get("chat_template_caps", {}) if answer.status_code == 200 else {}
+            self._tools = can.get("supports_tools") is not False
+        return self._tools
 
     async def _check(
         self, client: httpx.AsyncClient, request: schemas.Request, body: bytes
@@ -169,6 +182,19 @@ async def _turn(turnstile: Turnstile, n_bytes: int) -> AsyncIterator[Callable[[]
         yield leave
     finally:
         leave()
+
+
+def _without_tools() -> Refused:
+    return Refused(
+        error_response(
+            400,
+            "tools: this model's chat template does not show tools to the model; leave them out, "
+            "serve a model that was taught to use tools, or give a template that shows them "
+            "(hakaru serve --chat-template)",
+            "tools_unsupported",
+            param="tools",
+        )
+    )
 
 
 async def _request(path: str, body: bytes) -> schemas.Request:

@@ -1,5 +1,5 @@
-"""Errors of the gateway in the form that OpenAI's clients read:
-`{"error": {message, type, param, code}}`.
+"""Errors of the gateway in the form that OpenAI's clients read, `{"error": {message, type, param,
+code}}`, with the `"type": "error"` beside it that Anthropic's clients read.
 """
 
 from starlette.responses import JSONResponse
@@ -12,7 +12,10 @@ def error_response(
     kind = "invalid_request_error" if status < 500 else "server_error"
     headers = {"Retry-After": "1"} if status == 503 else None
     return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": param, "code": code, **extra}},
+        {
+            "type": "error",
+            "error": {"message": message, "type": kind, "param": param, "code": code, **extra},
+        },
         status,
         headers,
     )

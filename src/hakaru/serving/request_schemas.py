@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 JsonObject: TypeAlias = dict[str, Any]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 JsonSchema: TypeAlias = JsonObject | bool
+Role: TypeAlias = Literal["developer", "system", "user", "assistant", "tool", "function"]
 
 
 class Address(Struct):
@@ -73,7 +74,7 @@ class ToolCall(Struct):
 class Message(Struct):
     """A turn of a conversation."""
 
-    role: Name
+    role: Role
     content: str | list[Part] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -122,6 +123,7 @@ class Generation(Struct, kw_only=True):
 
     model: str | None = None
     stop: str | list[str] | None = None
+    temperature: Annotated[float, Meta(ge=0)] | None = None
     logit_bias: dict[str, float] | list[tuple[int | str, float | bool]] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -150,6 +152,11 @@ class Completion(Generation, kw_only=True):
 
     prompt: Any
     logprobs: Annotated[int, Meta(ge=0)] | bool | None = None
+    echo: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.echo:
+            raise ValueError("echo must be false: the engine does not give the prompt back")
 
 
 class Embeddings(Struct):
@@ -191,7 +198,7 @@ class AnthropicTool(Struct):
 class AnthropicMessage(Struct):
     """A turn of a conversation."""
 
-    role: Name
+    role: Role
     content: str | list[Block]
 
 
@@ -233,6 +240,7 @@ class Responses(Struct, kw_only=True):
     model: str | None = None
     stream: bool | None = None
     tools: list[JsonObject] | None = None
+    tool_choice: str | JsonObject | None = None
 
 
 class Tokenize(Struct):
@@ -280,6 +288,18 @@ class Unreadable(ValueError):
     def __init__(self, reason: str, field: str | None = None) -> None:
         super().__init__(reason)
         self.field = field
+
+
+def has_tools(request: Request) -> bool:
+    """Whether the model is to be shown tools."""
+    match request:
+        case (
+            ChatCompletion(tools=tools, tool_choice=choice)
+            | CountTokens(tools=tools, tool_choice=choice)
+            | Responses(tools=tools, tool_choice=choice)
+        ):
+            return bool(tools) and choice != "none"
+    return False
 
 
 def decoded(path: str, body: bytes) -> Request:
