@@ -30,12 +30,14 @@ HELD_S: Final = 10.0
 LOOK_FOR_ENGINE_S: Final = 0.05
 ALIVE_WITHIN_S: Final = 2.0
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
-NOT_TAKEN: Final = re.compile(
-    r"failed to parse |unknown |missing |invalid |unsupported |'\w+' |\[json\.exception"
-    r"|(image|audio|video) input is not supported",
+AT_FAULT: Final = re.compile(
+    r"compute error|invalid input batch|context size|failed to (?!parse )|std::bad_alloc"
+    r"|.*\bmemory\b",
     re.IGNORECASE,
 )
-"""How the reasons begin with which the engine answers 500, though the request is at fault."""
+"""How the reasons begin for which the engine is at fault where it answers 500. With any other
+reason it could not make sense of the request. Source: llama.cpp, tools/server/server-context.cpp.
+"""
 
 
 class Forwarding:
@@ -170,7 +172,7 @@ def _translated(status: int, body: bytes) -> Response:
             body.decode(errors="replace")[:500] or "the engine gave no reason",
             code="engine_error",
         )
-    if status == 500 and NOT_TAKEN.match(message):
+    if status == 500 and not AT_FAULT.match(message):
         return error_response(400, message, code="invalid_value")
     if kind == "exceed_context_size_error":
         numbers = {key: error[key] for key in ("n_prompt_tokens", "n_ctx") if key in error}

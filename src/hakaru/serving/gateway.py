@@ -5,8 +5,9 @@ It lets through the endpoints that it names and nothing else, and only for `call
 Prompts are not logged.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -19,13 +20,14 @@ from hakaru.serving.callers import who_may_ask
 from hakaru.serving.forwarding import Forwarding
 from hakaru.serving.intake import Refused
 from hakaru.serving.limits import Limits
+from hakaru.serving.openapi import openapi
 from hakaru.serving.refusals import error_response
 from hakaru.serving.supervisor import Supervisor
 
-FORWARDED: Final = {
-    "/v1/models": "GET", "/metrics": "GET", "/props": "GET", "/slots": "GET",
-    "/tokenize": "POST", "/detokenize": "POST",
-}  # fmt: skip
+TOLD: Final = ("/v1/models", "/metrics", "/props", "/slots")
+"""What the engine of every model tells."""
+COUNTED: Final = ("/tokenize", "/detokenize")
+"""What is posted to the engine of every model."""
 ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
     "text": (
         "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
@@ -53,26 +55,55 @@ def make_gateway(
         yield
         await engine.close()
 
-    async def health(request: Request) -> Response:
-        state: str = supervisor.state
-        if state == "ready" and not await engine.is_alive():
-            state = "silent"
-        return JSONResponse(
-            {"status": state, "restarts": supervisor.restarts}, 200 if state == "ready" else 503
-        )
+    return Starlette(
+        routes=[*_Endpoints(supervisor, engine).routes(), *pages],
+        lifespan=lifespan,
+        exception_handlers=_HANDLERS,
+        middleware=who_may_ask(origins),
+    )
 
-    async def no_answer(request: Request) -> Response:
+
+@dataclass(frozen=True, slots=True)
+class _Endpoints:
+    """What a server answers by itself, and what its engine answers."""
+
+    supervisor: Supervisor
+    engine: Forwarding
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The endpoints that this model can answer."""
+        return ANSWERED[self.supervisor.mode.gives]
+
+    def routes(self) -> Iterator[Route]:
+        yield from (Route(path, self.engine.forward, methods=["GET"]) for path in TOLD)
+        yield from (Route(path, self.engine.forward, methods=["POST"]) for path in COUNTED)
+        for path in (path for paths in ANSWERED.values() for path in paths):
+            can = path in self.answered
+            yield Route(path, self.engine.forward if can else self.no_answer, methods=["POST"])
+        yield Route("/v1/models/{model:path}", self.model)
+        yield Route("/openapi.json", self.description)
+        yield Route("/health", self.health)
+
+    async def health(self, request: Request) -> Response:
+        state: str = self.supervisor.state
+        if state == "ready" and not await self.engine.is_alive():
+            state = "silent"
+        told = {"status": state, "restarts": self.supervisor.restarts}
+        return JSONResponse(told, 200 if state == "ready" else 503)
+
+    async def no_answer(self, request: Request) -> Response:
         return error_response(
             400,
-            f"this model cannot answer {request.url.path}: it gives {supervisor.mode.gives}; ask "
-            f"{' or '.join(answered)}",
+            f"this model cannot answer {request.url.path}: it gives {self.supervisor.mode.gives}; "
+            f"ask {' or '.join(self.answered)}",
             code="unsupported",
         )
 
-    async def model(request: Request) -> Response:
+    async def model(self, request: Request) -> Response:
         wanted = request.path_params["model"]
         try:
-            models = await engine.models()
+            models = await self.engine.models()
         except Refused as refusal:
             return refusal.answer
         for one in models:
@@ -80,28 +111,18 @@ def make_gateway(
                 return JSONResponse(one)
         return error_response(404, f"there is no model '{wanted}'", code="model_not_found")
 
-    answered = ANSWERED[supervisor.mode.gives]
-    routes = [Route(path, engine.forward, methods=[method]) for path, method in FORWARDED.items()]
-    routes.append(Route("/v1/models/{model:path}", model))
-    routes += [
-        Route(path, engine.forward if path in answered else no_answer, methods=["POST"])
-        for paths in ANSWERED.values()
-        for path in paths
-    ]
-    handlers: Any = {
-        Exception: lambda request, error: error_response(
-            500, "hakaru's gateway failed; this is a fault of hakaru", code="gateway_error"
-        ),
-        404: lambda request, error: error_response(
-            404, f"there is no {request.url.path}", code="not_found"
-        ),
-        405: lambda request, error: error_response(
-            405, f"{request.method} is not for {request.url.path}", code="method_not_allowed"
-        ),
-    }
-    return Starlette(
-        routes=[*routes, Route("/health", health), *pages],
-        lifespan=lifespan,
-        exception_handlers=handlers,
-        middleware=who_may_ask(origins),
-    )
+    async def description(self, request: Request) -> Response:
+        return JSONResponse(openapi((*TOLD, "/health"), (*self.answered, *COUNTED)))
+
+
+_HANDLERS: Final[Any] = {
+    Exception: lambda request, error: error_response(
+        500, "hakaru's gateway failed; this is a fault of hakaru", code="gateway_error"
+    ),
+    404: lambda request, error: error_response(
+        404, f"there is no {request.url.path}", code="not_found"
+    ),
+    405: lambda request, error: error_response(
+        405, f"{request.method} is not for {request.url.path}", code="method_not_allowed"
+    ),
+}

@@ -184,7 +184,7 @@ class Block(Struct):
     type: str
     text: str | None = None
     content: "str | list[Block] | None" = None  # what a tool gave
-    input: Raw = Raw()  # with what a tool was called
+    input: Raw = msgspec.field(default_factory=Raw)  # with what a tool was called
 
 
 class AnthropicTool(Struct):
@@ -252,7 +252,7 @@ class Tokenize(Struct):
 class Detokenize(Struct):
     """`/detokenize`."""
 
-    tokens: list[int]
+    tokens: list[Annotated[int, Meta(ge=0)]]
 
 
 Request: TypeAlias = (
