@@ -30,6 +30,8 @@ HELD_S: Final = 10.0
 LOOK_FOR_ENGINE_S: Final = 0.05
 ALIVE_WITHIN_S: Final = 2.0
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
+TOO_LARGE: Final = re.compile(r"input .*too large to process", re.IGNORECASE)
+"""How the engine refuses a text to embed or to rank that is longer than the context."""
 AT_FAULT: Final = re.compile(
     r"compute error|invalid input batch|context size|failed to (?!parse )|std::bad_alloc"
     r"|.*\bmemory\b",
@@ -172,6 +174,8 @@ def _translated(status: int, body: bytes) -> Response:
             body.decode(errors="replace")[:500] or "the engine gave no reason",
             code="engine_error",
         )
+    if TOO_LARGE.match(message):
+        return error_response(400, message, code="context_length_exceeded")
     if status == 500 and not AT_FAULT.match(message):
         return error_response(400, message, code="invalid_value")
     if kind == "exceed_context_size_error":
