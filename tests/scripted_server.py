@@ -320,9 +320,9 @@ class Scripted:
     async def _sent(self, chunks: list[Any]) -> AsyncIterator[bytes]:
         """The chunks as events, each when it is written."""
         if "held_back" in self.faults:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.8)
         if "never_cancels" in self.faults and len(chunks) > LONG:
-            self.busy_until = time.monotonic() + 1
+            self.busy_until = time.monotonic() + 2
         for i, chunk in enumerate(chunks):
             if "breaks_off" in self.faults and i == 3:
                 raise ConnectionError("broken off by the script")

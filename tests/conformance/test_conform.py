@@ -165,9 +165,9 @@ def test_a_question_that_is_never_answered_ends_by_its_time(
 ) -> None:
     """It fails, and the others are asked."""
     server.faults = {"hangs"}
-    found = conform(server.url, timeout_s=0.5, only=["errors"], session=session)
+    found = conform(server.url, timeout_s=1, only=["errors"], session=session)
     assert names(found, "fail") == {"errors.messages_empty"}
-    assert "no whole answer within 0.5 s" in found.of("fail")[0].outcome.reason
+    assert "no whole answer within 1 s" in found.of("fail")[0].outcome.reason
     assert found.of("fail")[0].came[0]["broken"] == "slow"
     assert found.seconds < 10
 
@@ -177,7 +177,7 @@ def test_after_the_end_of_a_server_nothing_else_is_asked(
 ) -> None:
     """The check that ended it fails, severely; the others cannot be told, and take no time."""
     server.faults = {"hangs", "dies"}
-    found = conform(server.url, timeout_s=0.3, session=session)
+    found = conform(server.url, timeout_s=0.8, only=["errors", "together"], session=session)
     (fault,) = found.of("fail")
     assert (fault.check.name, fault.severity) == ("errors.messages_empty", "severe")
     assert "together.answers" in names(found, "unknown")
@@ -190,7 +190,7 @@ def test_who_is_slow_is_not_called_broken(
     """Where even the first answer took a good part of the time, nobody can tell."""
     monkeypatch.setattr("hakaru.conformance.peer.Peer.is_slow_for", lambda self, body: True)
     server.faults = {"hangs"}
-    found = conform(server.url, timeout_s=0.3, only=["errors.messages_empty"], session=session)
+    found = conform(server.url, timeout_s=0.8, only=["errors.messages_empty"], session=session)
     assert names(found, "unknown") == {"errors.messages_empty"}
 
 
