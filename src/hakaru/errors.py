@@ -21,6 +21,7 @@ the Japanese by the template.
 """
 
 import errno
+from collections.abc import Sequence
 from typing import ClassVar
 
 from hakaru.language import say, translate, without_controls
@@ -127,9 +128,9 @@ class EngineRefused(EngineError):
 class EngineDied(EngineError):
     """The engine's process ended before it answered. `log` holds its last lines."""
 
-    def __init__(self, template: str, *, log: list[str], **fields: object) -> None:
+    def __init__(self, template: str, *, log: Sequence[str] = (), **fields: object) -> None:
         super().__init__(template, **fields)
-        self.log = log
+        self.log = list(log)
 
 
 class MachineError(HakaruError):

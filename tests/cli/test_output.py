@@ -11,6 +11,7 @@ from hakaru.cli import run
 from hakaru.cli.output import print_facts, show_table, terminal_width
 from hakaru.cli.table import Column, Table
 from hakaru.cli.wrapping import whole
+from hakaru.errors import HakaruError
 
 
 def test_a_reader_who_leaves_within_a_table_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +73,22 @@ def test_columns_say_how_wide_a_terminal_is(
     monkeypatch.setenv("COLUMNS", columns)
     assert terminal_width(Terminal()) == width
     assert terminal_width(io.StringIO()) is None
+
+
+def kinds(kind: type[HakaruError] = HakaruError) -> list[type[HakaruError]]:
+    """Every kind of error."""
+    return [kind, *(more for below in kind.__subclasses__() for more in kinds(below))]
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_an_error_of_any_kind_is_one_sentence(
+    kind: type[HakaruError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its exit code."""
+
+    def fails(*_: object) -> int:
+        raise kind("{path}: is broken.", path="model.gguf")
+
+    monkeypatch.setattr("hakaru.cli.app.invoke", fails)
+    assert run(["fit", "model.gguf"]) == kind.exit_code
+    assert capsys.readouterr().err == "hakaru: model.gguf: is broken.\n"

@@ -118,6 +118,11 @@ def test_an_embedding_model_is_served_as_one(tmp_path: Path) -> None:
             )
             assert answer.status_code == 200, answer.text
             assert [len(entry["embedding"]) for entry in answer.json()["data"]] == [256, 256]
+            long = client.post("/embeddings", json={"input": [5] * 600, "model": "m"})
+            assert (long.status_code, long.json()["error"]["code"]) == (
+                400,
+                "context_length_exceeded",
+            )
             chat = client.post(
                 "/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]}
             )

@@ -10,9 +10,10 @@ from hakaru.engine.mode import Gives
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
 
+# tokens, not texts, since every vocabulary has a second one; documents can only be texts
 QUESTIONS: Final[dict[Gives, tuple[str, dict[str, Any]]]] = {
-    "text": ("/completion", {"prompt": "1", "n_predict": 1, "cache_prompt": False}),
-    "embedding": ("/v1/embeddings", {"input": "1"}),
+    "text": ("/completion", {"prompt": [1], "n_predict": 1, "cache_prompt": False}),
+    "embedding": ("/v1/embeddings", {"input": [1]}),
     "reranker": ("/v1/rerank", {"query": "1", "documents": ["1"]}),
 }
 
