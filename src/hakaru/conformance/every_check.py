@@ -13,6 +13,7 @@ from hakaru.conformance.refusal_checks import form_checks, refusal_checks
 from hakaru.conformance.response_checks import response_checks
 from hakaru.conformance.stream_checks import stream_checks
 from hakaru.conformance.together_checks import together_checks
+from hakaru.conformance.tool_checks import tool_checks
 from hakaru.conformance.vector_checks import vector_checks
 from hakaru.conformance.verdicts import Check
 
@@ -25,6 +26,7 @@ def every_check() -> tuple[Check, ...]:
         *chat_checks(),
         *stream_checks(),
         *forced_checks(),
+        *tool_checks(),
         *completion_checks(),
         *vector_checks(),
         *response_checks(),
