@@ -61,6 +61,18 @@ def test_who_sends_no_request_is_let_go(sent: bytes, monkeypatch: pytest.MonkeyP
     assert answer.startswith(b"HTTP/1.1 408") and b'"code": "too_slow"' in answer
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01 TLS\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"G\x00T / H\r\n\r\n"],
+)
+def test_what_is_no_http_is_refused_in_the_form_of_errors(sent: bytes) -> None:
+    """And the connection ends."""
+    with listening() as port, socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(sent)
+        answer = everything(client)
+    assert answer.startswith(b"HTTP/1.1 400") and b'"code": "invalid_http"' in answer
+
+
 def test_a_second_request_may_come_later_but_not_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that rests between two requests is uvicorn's to close."""
     monkeypatch.setattr(connections, "HEAD_WITHIN_S", 0.4)

@@ -44,6 +44,10 @@ class Connection(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read as HTTP is refused as everything else is."""
+        self._refuse(400, "this is no HTTP request", "invalid_http")
+
     def _wait_for_head(self) -> None:
         if self._limit is None:
             self._limit = self.loop.call_later(HEAD_WITHIN_S, self._too_slow)
@@ -61,10 +65,9 @@ class Connection(H11Protocol):
         self._stop_waiting()
         kind = "invalid_request_error" if status < 500 else "server_error"
         error = {"message": message, "type": kind, "param": None, "code": code}
-        body = json.dumps({"error": error}).encode()
-        head = (
-            f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
+        body = json.dumps({"type": "error", "error": error}).encode()
+        head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nconnection: close\r\n"
+        later = "retry-after: 1\r\n" if status == 503 else ""
+        head += f"{later}content-length: {len(body)}\r\n\r\n"
         self.transport.write(head.encode() + body)
         self.transport.close()
