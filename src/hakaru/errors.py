@@ -21,8 +21,7 @@ the Japanese by the template.
 """
 
 import errno
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from hakaru.language import say, translate, without_controls
 
@@ -36,6 +35,14 @@ class HakaruError(Exception):
         super().__init__(template)
         self.template = template
         self.fields = fields
+
+    def __copy__(self) -> Self:
+        """The same error again. Python's own copy would make one of the template alone, which kinds
+        with other arguments do not take.
+        """
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
 
     def __str__(self) -> str:
         """The sentence in the language in use. Text in it that comes from a stranger's file or
@@ -128,9 +135,9 @@ class EngineRefused(EngineError):
 class EngineDied(EngineError):
     """The engine's process ended before it answered. `log` holds its last lines."""
 
-    def __init__(self, template: str, *, log: Sequence[str] = (), **fields: object) -> None:
+    def __init__(self, template: str, *, log: list[str], **fields: object) -> None:
         super().__init__(template, **fields)
-        self.log = list(log)
+        self.log = log
 
 
 class MachineError(HakaruError):

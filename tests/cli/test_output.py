@@ -84,10 +84,12 @@ def kinds(kind: type[HakaruError] = HakaruError) -> list[type[HakaruError]]:
 def test_an_error_of_any_kind_is_one_sentence(
     kind: type[HakaruError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With its exit code."""
+    """With its exit code; also those that are made of something else than a sentence."""
 
     def fails(*_: object) -> int:
-        raise kind("{path}: is broken.", path="model.gguf")
+        error = kind.__new__(kind)
+        HakaruError.__init__(error, "{path}: is broken.", path="model.gguf")
+        raise error
 
     monkeypatch.setattr("hakaru.cli.app.invoke", fails)
     assert run(["fit", "model.gguf"]) == kind.exit_code

@@ -29,7 +29,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
         patch.delenv("XDG_RUNTIME_DIR", raising=False)
-        found = Served(model, "--context", "512", "--port", str(free_port()))
+        named = "--alias", "our/model"
+        found = Served(model, "--context", "512", *named, "--port", str(free_port()))
     assert found.url, found.process.communicate()
     yield found
     found.stop()
@@ -125,7 +126,9 @@ def test_the_other_interfaces_answer(client: httpx.Client) -> None:
 def test_the_one_model_is_told_by_its_name(client: httpx.Client) -> None:
     """And no other."""
     (model,) = client.get("/v1/models").json()["data"]
-    assert client.get(f"/v1/models/{model['id']}").json()["id"] == model["id"]
+    assert client.get("/v1/models/our/model").json()["id"] == model["id"] == "our/model"
+    answer = client.post("/v1/completions", json={"prompt": "Hello", "max_tokens": 1}).json()
+    assert answer["model"] == "our/model"
     missing = client.get("/v1/models/another/one")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 

@@ -7,7 +7,8 @@ imports hakaru typed no option. Where a person typed options, each field is told
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "allow_origin", "answer_tokens", "backend", "bits", "bpw", "calibrate", "chat_template",
+    "alias", "allow_origin", "answer_tokens", "backend", "bits", "bpw", "calibrate",
+    "chat_template",
     "cloud", "converter", "depth", "draft", "drain", "dry_run", "electricity", "fit",
     "for_hardware", "force", "full_speed", "hardware", "importance", "key", "language", "license",
     "memory", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only", "overwrite", "pin",

@@ -3,6 +3,7 @@ conversation, and whether it guesses tokens ahead.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -56,6 +57,7 @@ class Mode:
     """Layers of each accelerator; empty: in proportion to their free memory."""
     n_cpu_moe: int = 0  # layers whose experts stay in RAM
     speculation: Speculation | None = None  # None: no token is guessed ahead
+    alias: str | None = None  # what clients call the model; None: the name of its file
 
     def as_key(self) -> dict[str, str]:
         """The part of the ledger's key of an answer; empty for the model's own template, so that
@@ -68,6 +70,7 @@ class Mode:
         return {
             **self.as_key(),
             **({"speculation": self.speculation.as_json()} if self.speculation else {}),
+            **({"alias": self.alias} if self.alias else {}),
         }
 
     def as_evidence(self) -> dict[str, object]:
@@ -91,6 +94,8 @@ class Mode:
                 "tensor_split": self.tensor_split,
                 "n_cpu_moe": self.n_cpu_moe,
             }
+        if self.alias:
+            request["alias"] = self.alias
         if self.speculation:
             request["speculation"] = self.speculation.as_json()
         if self.template and self.template.text is not None:
@@ -98,6 +103,17 @@ class Mode:
         elif self.template:
             request["template_name"] = self.template.name
         return request
+
+
+def checked_alias(alias: str) -> str:
+    """`alias`, if clients can call a model so. Raises Misuse."""
+    if not re.fullmatch(r"[\w.:/@+-]{1,128}", alias):
+        raise Misuse(
+            "`alias` is '{found}', expected a name of letters, digits and . : / @ + - _ without "
+            "blanks, of at most 128 letters.",
+            found=alias,
+        )
+    return alias
 
 
 def named_template(name: str) -> ChatTemplate:

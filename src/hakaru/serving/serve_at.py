@@ -203,7 +203,7 @@ def _answering(
 
 def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]) -> Deployment:
     """Start the engine. Returns the server's record."""
-    name = supervisor.path.stem
+    name = supervisor.mode.alias or supervisor.path.stem
     try:
         supervisor.start(on_failed=on_failed)
     except KeyboardInterrupt as stop:

@@ -39,6 +39,7 @@ class ServeOptions(ContextOptions):
     model: str
     memory: str | None
     chat_template: str | None
+    alias: str | None
     port: int | None
     allow_origin: tuple[str, ...]
     drain: str
@@ -58,6 +59,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         port=options.port,
         memory=options.memory,
         chat_template=options.chat_template,
+        alias=options.alias,
         pages=pages,
         allow_origin=options.allow_origin,
         session=session,
@@ -179,7 +181,9 @@ def _plan(options: ServeOptions, session: Session) -> int:
     """Tell what would be served, and how; nothing is loaded."""
     from hakaru.engine.server import server_command
 
-    to_load = to_serve(options.model, options.chat_template, session, **options.as_context())
+    to_load = to_serve(
+        options.model, options.chat_template, session, alias=options.alias, **options.as_context()
+    )
     fit, mode = plan_to_load(*to_load, session, memory=options.memory)
     if options.json:
         mode = laid_out(fit, mode)

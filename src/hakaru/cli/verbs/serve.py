@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 @context_options
 @memory_option
 @template_option
+@click.option(
+    "--alias", metavar="NAME", help="What clients call the model, instead of its file's name."
+)
 @port_option
 @click.option(
     "--allow-origin",
