@@ -60,14 +60,22 @@ class Forwarding:
         """The engine's answer to `request`, or why there is none."""
         try:
             await self._ready()
-            return await self._answer(request, await self._intake.body(request))
+            body, socket = await self._intake.body(request), self._socket
+            try:
+                return await self._answer(request, body)
+            except httpx.ConnectError:  # the engine has just died: it heard nothing of the request
+                await self._missed(socket)
+                await self._ready()
+                return await self._answer(request, body)
+        except httpx.TransportError as error:
+            return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
         except Refused as refusal:
             return refusal.answer
 
     async def is_alive(self) -> bool:
         """Whether the engine answers now; one that was stopped or hangs does not."""
         try:
-            client = self._client(str(self._supervisor.server.socket))
+            client = self._client(self._socket)
             return (await client.get("/health", timeout=ALIVE_WITHIN_S)).status_code == 200
         except (EngineDied, httpx.TransportError):
             return False
@@ -76,13 +84,26 @@ class Forwarding:
         """What the engine tells of its models. Raises Refused."""
         await self._ready()
         try:
-            client = self._client(str(self._supervisor.server.socket))
+            client = self._client(self._socket)
             models: list[dict[str, Any]] = (await client.get("/v1/models")).json()["data"]
         except (EngineDied, httpx.TransportError) as error:
             raise Refused(
                 error_response(503, *_broken_off(self._supervisor, type(error).__name__))
             ) from error
         return models
+
+    @property
+    def _socket(self) -> str:
+        """Where the engine listens now. Raises EngineDied where there is none."""
+        return str(self._supervisor.server.socket)
+
+    async def _missed(self, socket: str) -> None:
+        """Return when the supervisor has missed the engine at `socket`, which has just died."""
+        began = time.monotonic()
+        while time.monotonic() - began < ALIVE_WITHIN_S and self._supervisor.state == "ready":
+            if socket != self._socket:
+                return
+            await asyncio.sleep(LOOK_FOR_ENGINE_S)
 
     async def _ready(self) -> None:
         """Return when the engine is up, perhaps after a wait. Raises Refused."""
@@ -93,19 +114,16 @@ class Forwarding:
             raise Refused(error_response(503, f"the model is {state}; try again", code="loading"))
 
     async def _answer(self, request: Request, body: bytes) -> Response:
-        """The engine's answer. Raises Refused."""
-        client = self._client(str(self._supervisor.server.socket))
+        """The engine's answer. Raises Refused, and httpx.TransportError."""
+        client = self._client(self._socket)
         outgoing = client.build_request(
             request.method,
             request.url.path,
             content=body,
             headers={"content-type": request.headers.get("content-type", "")},
         )
-        try:
-            async with self._intake.admitted(client, request.url.path, body):
-                answer = await _unless_gone(request, client.send(outgoing, stream=True))
-        except httpx.TransportError as error:
-            return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
+        async with self._intake.admitted(client, request.url.path, body):
+            answer = await _unless_gone(request, client.send(outgoing, stream=True))
         if answer is None:
             return Response(status_code=499)  # nobody reads it
         if answer.status_code >= 400:
