@@ -103,6 +103,7 @@ def ran(hub: Loopback, *options: str) -> dict[str, Any]:
 
 
 @pytest.mark.engine
+@pytest.mark.alone  # for both processors
 def test_the_model_that_solves_tasks_wins_and_the_noisy_one_is_stopped(
     place: Loopback, tmp_path: Path
 ) -> None:
