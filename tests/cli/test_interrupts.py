@@ -160,18 +160,11 @@ def test_an_engine_that_was_stopped_does_not_hold_anybody(
 @SIGNALS
 def test_while_answers_are_on_their_way(embedded: Path, number: signal.Signals) -> None:
     """Every client hears why its answer ends: a stream by an error event, the others by a 503.
-    Nobody waits for the last token.
+    Nobody waits for the last token, but where SIGTERM may drain (`serving/test_steady.py`).
     """
-    with Command(
-        "serve",
-        embedded,
-        "--context",
-        "2048",
-        "--parallel",
-        "2",
-        "--port",
-        str(port := _free_port()),
-    ) as started:
+    port = _free_port()
+    how = "--context", "2048", "--parallel", "2", "--drain", "0", "--port", str(port)
+    with Command("serve", embedded, *how) as started:
         assert started.process.stdout
         assert "answers at" in started.process.stdout.readline()
         body = {
