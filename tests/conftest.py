@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import constants
@@ -27,6 +28,9 @@ from hakaru.places import run_dir
 from hakaru.session import Session
 from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
+
+if TYPE_CHECKING:
+    from scripted_server import Scripted
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's `&`, and in some CI
     signal.signal(
@@ -84,6 +88,22 @@ def web() -> Iterator[Loopback]:
     """A web server at 127.0.0.1."""
     with serving() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def _one_scripted_server() -> Iterator["Scripted"]:
+    from scripted_server import scripted  # a web framework, which few tests need
+
+    with scripted() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_one_scripted_server: "Scripted") -> Iterator["Scripted"]:
+    """An OpenAI-style server that does everything right, until the test says otherwise."""
+    _one_scripted_server.reset()
+    yield _one_scripted_server
+    _one_scripted_server.reset()
 
 
 @pytest.fixture

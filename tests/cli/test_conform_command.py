@@ -6,27 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from hakaru.cli import run
 from hakaru.conformance.every_check import every_check
-from scripted_server import MODEL, Scripted, scripted
-
-
-@pytest.fixture(scope="module")
-def _one_server() -> Iterator[Scripted]:
-    with scripted() as server:
-        yield server
-
-
-@pytest.fixture
-def server(_one_server: Scripted) -> Iterator[Scripted]:
-    """A server without a fault."""
-    _one_server.reset()
-    yield _one_server
-    _one_server.reset()
+from scripted_server import MODEL, Scripted
 
 
 def test_a_good_server_gives_0_and_a_table(

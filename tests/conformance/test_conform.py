@@ -4,7 +4,6 @@ script.
 
 import json
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,21 +14,7 @@ from hakaru.conformance.verdicts import Conformance
 from hakaru.errors import EngineRefused, Interrupted, Misuse, Offline
 from hakaru.session import Session
 from loopback import Loopback
-from scripted_server import MODEL, N_CTX, Scripted, scripted
-
-
-@pytest.fixture(scope="module")
-def _one_server() -> Iterator[Scripted]:
-    with scripted() as server:
-        yield server
-
-
-@pytest.fixture
-def server(_one_server: Scripted) -> Iterator[Scripted]:
-    """A server that does everything right, until the test says otherwise."""
-    _one_server.reset()
-    yield _one_server
-    _one_server.reset()
+from scripted_server import MODEL, N_CTX, Scripted
 
 
 @pytest.fixture

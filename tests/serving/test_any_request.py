@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_serving import Served, free_port
+from test_serving import Served, served_from
 
 from hakaru.serving.gateway import ANSWERED, COUNTED, TOLD
 from hakaru.serving.openapi import openapi
@@ -27,11 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A tiny model, whose context is full after few tokens."""
     folder = tmp_path_factory.mktemp("t")
     model = write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_vocab=1024))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder))
-        patch.delenv("XDG_RUNTIME_DIR", raising=False)
-        found = Served(model, "--context", "256", "--port", str(free_port()))
-    assert found.url, found.process.communicate()
+    found = served_from(folder, model, "--context", "256")
     yield found
     code, said = found.stop()
     assert (code, "Traceback" in said, "ended" in said) == (0, False, False), said

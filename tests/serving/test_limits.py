@@ -15,7 +15,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_serving import Served, free_port
+from test_serving import Served, served_from
 
 from hakaru.memory.growth import requests_bytes
 from hakaru.memory.settings import ContextSettings
@@ -119,11 +119,7 @@ def test_never_more_than_the_budget_is_inside(visits: list[tuple[int, bool]]) ->
 @pytest.fixture(scope="module")
 def served(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The embedded model with 2,048 tokens."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))
-        patch.delenv("XDG_RUNTIME_DIR", raising=False)
-        found = Served(embedded, "--context", "2048", "--port", str(free_port()))
-    assert found.url, found.process.communicate()
+    found = served_from(tmp_path_factory.mktemp("t"), embedded, "--context", "2048")
     yield found
     found.stop()
 

@@ -66,13 +66,19 @@ class Served:
 @pytest.fixture(scope="module")
 def served(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The embedded model, served for all tests of this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))
-        patch.delenv("XDG_RUNTIME_DIR", raising=False)
-        found = Served(embedded, "--context", "1024", "--port", str(free_port()))
-    assert found.url, found.process.communicate()
+    found = served_from(tmp_path_factory.mktemp("t"), embedded, "--context", "1024")
     yield found
     found.stop()
+
+
+def served_from(folder: Path, model: Path, *arguments: str) -> Served:
+    """A server for all tests of a file, whose files lie in `folder`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.delenv("XDG_RUNTIME_DIR", raising=False)
+        found = Served(model, *arguments, "--port", str(free_port()))
+    assert found.url, found.process.communicate()
+    return found
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from test_serving import Served, free_port
+from test_serving import Served, free_port, served_from
 
 from hakaru.testing import tiny_shape, write_tiny_llama
 
@@ -26,12 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A tiny model."""
     folder = tmp_path_factory.mktemp("t")
     model = write_tiny_llama(folder / "tiny.gguf", tiny_shape(n_vocab=1024))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder))
-        patch.delenv("XDG_RUNTIME_DIR", raising=False)
-        named = "--alias", "our/model"
-        found = Served(model, "--context", "512", *named, "--port", str(free_port()))
-    assert found.url, found.process.communicate()
+    found = served_from(folder, model, "--context", "512", "--alias", "our/model")
     yield found
     found.stop()
 

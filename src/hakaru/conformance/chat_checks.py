@@ -11,6 +11,7 @@ from typing import Any, Final
 from hakaru.conformance.peer import OMIT, Peer, user
 from hakaru.conformance.replies import (
     choice_of,
+    field_of,
     message_of,
     not_ok,
     refuses,
@@ -94,7 +95,7 @@ async def _usage(peer: Peer) -> Outcome:
     reply = await peer.once("chat", peer.chat_body())
     if bad := not_ok(reply):
         return bad
-    usage = reply.value.get("usage") if isinstance(reply.value, dict) else None
+    usage = field_of(reply, "usage")
     return judged_usage(usage)
 
 
@@ -189,7 +190,7 @@ async def _n(peer: Peer) -> Outcome:
         return passed(reason)
     if bad := not_ok(reply):
         return bad
-    choices = reply.value.get("choices") if isinstance(reply.value, dict) else None
+    choices = field_of(reply, "choices")
     n = len(choices) if isinstance(choices, list) else 0
     return passed() if n == 2 else failed(say("answers that came: {n}", n=n))
 

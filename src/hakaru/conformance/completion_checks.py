@@ -2,7 +2,15 @@
 
 from hakaru.conformance.chat_checks import LONG, judged_stop, judged_usage, stop_in
 from hakaru.conformance.peer import Peer
-from hakaru.conformance.replies import choice_of, not_ok, refuses, shaped, text_of, usage_of
+from hakaru.conformance.replies import (
+    choice_of,
+    field_of,
+    not_ok,
+    refuses,
+    shaped,
+    text_of,
+    usage_of,
+)
 from hakaru.conformance.shapes import COMPLETION
 from hakaru.conformance.stream_checks import WITH_USAGE
 from hakaru.conformance.stream_events import DONE
@@ -73,7 +81,7 @@ async def _usage(peer: Peer) -> Outcome:
     reply = await peer.once("completions", peer.completion_body())
     if bad := not_ok(reply):
         return bad
-    return judged_usage(reply.value.get("usage") if isinstance(reply.value, dict) else None)
+    return judged_usage(field_of(reply, "usage"))
 
 
 async def _stream(peer: Peer) -> Outcome:

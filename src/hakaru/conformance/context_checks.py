@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from hakaru.conformance.peer import Peer, error_text, user
-from hakaru.conformance.replies import text_of, usage_of
+from hakaru.conformance.replies import field_of, text_of, usage_of
 from hakaru.conformance.verdicts import Check, Outcome, failed, passed, skipped, unknown
 from hakaru.conformance.wire import Reply
 from hakaru.language import say
@@ -131,7 +131,7 @@ async def _code(peer: Peer) -> Outcome:
     reply: Reply | None = peer.facts.get("overflow")
     if reply is None:
         return skipped(say("no prompt was refused as too long"))
-    error = reply.value.get("error") if isinstance(reply.value, dict) else None
+    error = field_of(reply, "error")
     code = error.get("code") if isinstance(error, dict) else None
     if code == "context_length_exceeded" or "context" in error_text(reply).lower():
         return passed()

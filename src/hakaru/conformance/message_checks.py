@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from hakaru.conformance.peer import OMIT, Peer, user
-from hakaru.conformance.replies import is_refusal, not_ok, refuses, shaped, usage_of
+from hakaru.conformance.replies import field_of, is_refusal, not_ok, refuses, shaped, usage_of
 from hakaru.conformance.shapes import ANTHROPIC, ANTHROPIC_ERROR, misshapen
 from hakaru.conformance.verdicts import Check, Outcome, failed, passed, skipped, unknown
 from hakaru.language import say
@@ -111,7 +111,7 @@ async def _count(peer: Peer) -> Outcome:
         return skipped(reason)
     if bad := not_ok(counted):
         return bad
-    told = counted.value.get("input_tokens") if isinstance(counted.value, dict) else None
+    told = field_of(counted, "input_tokens")
     if type(told) is not int:
         return failed(say("there is no input_tokens"))
     reply = await peer.once("messages", _body(peer))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from hakaru.conformance.peer import ENDPOINTS, OMIT, Peer, user
-from hakaru.conformance.replies import is_refusal, not_ok, usage_of
+from hakaru.conformance.replies import field_of, is_refusal, not_ok, usage_of
 from hakaru.conformance.shapes import ERROR, ERROR_CODE, misshapen
 from hakaru.conformance.verdicts import Check, Outcome, Severity, failed, passed, skipped
 from hakaru.conformance.wire import Exchange, Reply
@@ -187,7 +187,7 @@ async def _model(peer: Peer) -> Outcome:
         return passed()
     if bad := not_ok(reply):
         return bad
-    told = reply.value.get("model") if isinstance(reply.value, dict) else None
+    told = field_of(reply, "model")
     if told == unknown_model:
         return failed(say("the answer says that this model wrote it"))
     return passed(say("it is answered by {model}, as it says", model=told))

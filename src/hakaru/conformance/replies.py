@@ -49,9 +49,14 @@ def shaped(reply: Reply, shape: dict[str, Any]) -> Outcome:
     return failed(wrong) if wrong else passed()
 
 
+def field_of(reply: Reply, name: str) -> Any:
+    """A field of the answer; None if it is no object, or has none."""
+    return reply.value.get(name) if isinstance(reply.value, dict) else None
+
+
 def choice_of(reply: Reply) -> dict[str, Any]:
     """The first choice of a chat or a completion; empty if there is none."""
-    choices = reply.value.get("choices") if isinstance(reply.value, dict) else None
+    choices = field_of(reply, "choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, dict) else {}
 
@@ -70,6 +75,6 @@ def text_of(reply: Reply) -> str:
 
 def usage_of(reply: Reply, field: str) -> int | None:
     """A count of the answer's usage; None if it has none."""
-    usage = reply.value.get("usage") if isinstance(reply.value, dict) else None
+    usage = field_of(reply, "usage")
     value = usage.get(field) if isinstance(usage, dict) else None
     return value if type(value) is int else None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from hakaru.conformance.peer import Peer
-from hakaru.conformance.replies import not_ok, refuses, shaped
+from hakaru.conformance.replies import field_of, not_ok, refuses, shaped
 from hakaru.conformance.shapes import EMBEDDINGS, RERANK, misshapen
 from hakaru.conformance.verdicts import Check, Outcome, failed, passed, skipped
 from hakaru.conformance.wire import Reply
@@ -139,6 +139,6 @@ async def _top_n(peer: Peer) -> Outcome:
         return skipped(reason)
     if bad := not_ok(reply):
         return bad
-    results = reply.value.get("results") if isinstance(reply.value, dict) else None
+    results = field_of(reply, "results")
     n = len(results) if isinstance(results, list) else 0
     return passed() if n == 1 else failed(say("results that came: {n}", n=n))

@@ -9,6 +9,8 @@ from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from hakaru.serving.refusals import error_fields
+
 HEAD_WITHIN_S: Final = 10.0
 """Seconds for the line and the headers of a request, from the connection or its first byte on."""
 KEPT_FILES: Final = 128
@@ -63,8 +65,7 @@ class Connection(H11Protocol):
     def _refuse(self, status: int, message: str, code: str) -> None:
         """Answer without a request, and close."""
         self._stop_waiting()
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        error = {"message": message, "type": kind, "param": None, "code": code}
+        error = error_fields(status, message, code)
         body = json.dumps({"type": "error", "error": error}).encode()
         head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nconnection: close\r\n"
         later = "retry-after: 1\r\n" if status == 503 else ""

@@ -19,7 +19,7 @@ from hakaru.engine.server import NO_KEEPALIVE
 from hakaru.errors import EngineDied
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
-from hakaru.serving.refusals import error_response
+from hakaru.serving.refusals import error_fields, error_response
 from hakaru.serving.supervisor import Supervisor
 
 LOOK_FOR_CLIENT_S: Final = 0.25
@@ -68,14 +68,14 @@ class Forwarding:
                 await self._ready()
                 return await self._answer(request, body)
         except httpx.TransportError as error:
-            return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
+            return self._no_answer(error)
         except Refused as refusal:
             return refusal.answer
 
     async def is_alive(self) -> bool:
         """Whether the engine answers now; one that was stopped or hangs does not."""
         try:
-            client = self._client(self._socket)
+            client = self._client()
             return (await client.get("/health", timeout=ALIVE_WITHIN_S)).status_code == 200
         except (EngineDied, httpx.TransportError):
             return False
@@ -84,13 +84,14 @@ class Forwarding:
         """What the engine tells of its models. Raises Refused."""
         await self._ready()
         try:
-            client = self._client(self._socket)
+            client = self._client()
             models: list[dict[str, Any]] = (await client.get("/v1/models")).json()["data"]
         except (EngineDied, httpx.TransportError) as error:
-            raise Refused(
-                error_response(503, *_broken_off(self._supervisor, type(error).__name__))
-            ) from error
+            raise Refused(self._no_answer(error)) from error
         return models
+
+    def _no_answer(self, error: Exception) -> Response:
+        return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
 
     @property
     def _socket(self) -> str:
@@ -115,7 +116,7 @@ class Forwarding:
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         """The engine's answer. Raises Refused, and httpx.TransportError."""
-        client = self._client(self._socket)
+        client = self._client()
         outgoing = client.build_request(
             request.method,
             request.url.path,
@@ -131,7 +132,8 @@ class Forwarding:
         headers = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT_HEADERS}
         return StreamingResponse(_relayed(answer, self._supervisor), answer.status_code, headers)
 
-    def _client(self, socket: str) -> httpx.AsyncClient:
+    def _client(self) -> httpx.AsyncClient:
+        socket = self._socket
         if socket not in self._clients:
             transport = httpx.AsyncHTTPTransport(uds=socket, limits=NO_KEEPALIVE)
             self._clients[socket] = httpx.AsyncClient(
@@ -173,7 +175,7 @@ async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncItera
             yield piece
     except httpx.TransportError as broken:
         message, code = _broken_off(supervisor, type(broken).__name__)
-        error = {"message": message, "type": "server_error", "param": None, "code": code}
+        error = error_fields(503, message, code)
         yield f"data: {json.dumps({'error': error})}\n\n".encode()
     finally:
         await answer.aclose()

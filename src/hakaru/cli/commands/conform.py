@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hakaru.cli import INTERRUPTED
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
@@ -11,7 +12,6 @@ from hakaru.conformance.conform import conform
 from hakaru.language import say
 
 FAILED = 1
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
@@ -106,19 +107,17 @@ def _ended_once() -> Iterator[None]:
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def last(number: int, frame: FrameType | None) -> None:
-        for ignored in before:
-            signal.signal(ignored, signal.SIG_IGN)
+    def heard(following: Any, number: int, frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, following)
         handler = before[signal.Signals(number)]
         assert callable(handler)
         handler(number, frame)
 
+    last = partial(heard, signal.SIG_IGN)
+
     def first(number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGTERM:
-            return last(number, frame)
-        for ended in before:
-            signal.signal(ended, last)
-        raise Terminated
+        heard(last if number == signal.SIGTERM else signal.SIG_IGN, number, frame)
 
     for number, handler in before.items():
         if callable(handler):

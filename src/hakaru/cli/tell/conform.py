@@ -14,9 +14,7 @@ from hakaru.language import listed, say
 
 ORDER: Final[tuple[Severity, ...]] = ("severe", "moderate", "minor")
 LONGEST: Final = 40
-"""Letters of a text in a request that are shown; `--json` has all of them."""
-
-
+"""Letters of a text in a request that are shown; `--json` has more of them."""
 ROOM: Final = 280
 """Letters of a request that are shown."""
 
