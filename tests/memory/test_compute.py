@@ -17,6 +17,7 @@ from hakaru.memory.allocator import ENDLESS, Memory, bytes_of, steps_of
 from hakaru.memory.compute import compute_bytes, device_compute, explain_compute
 from hakaru.memory.graph import Graph, Tensor, size_of
 from hakaru.memory.graph_names import NAMES
+from hakaru.memory.schedule import Place, schedule
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
 from hakaru.testing import tiny_shape
@@ -137,6 +138,20 @@ def test_devices_as_the_scheduler_lays_them_out(
     assert found is not None
     figures = (found.host_bytes, found.first_bytes, found.last_bytes)[: len(expected)]
     assert figures == pytest.approx(expected, abs=2**14)
+
+
+@pytest.mark.parametrize("known", one_per_graph(), ids=lambda m: m.architecture)
+@pytest.mark.parametrize("mixed", [True, False])
+def test_host_memory_holds_the_same_inputs_wherever_layers_run(
+    known: KnownModel, mixed: bool
+) -> None:
+    """The graph of a device tells what the host keeps for it: what its own graph would hold."""
+    on_host = schedule(
+        known.shape, one=True, rotate_k=False, rotate_v=False, place=Place(mixed=mixed)
+    )
+    place = Place(start="embeddings", copies=4, backend="cuda", mixed=mixed)
+    on_device = schedule(known.shape, one=True, rotate_k=False, rotate_v=False, place=place)
+    assert sorted(on_device.on_host) == sorted(size for _, size in on_host.inputs)
 
 
 @pytest.mark.parametrize("known", one_per_graph(), ids=lambda m: m.architecture)

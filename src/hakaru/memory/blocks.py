@@ -11,7 +11,7 @@ src/models.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from hakaru.memory.flash_attention import Attention, Backend, scratch
 from hakaru.memory.graph import Graph, Size, Tensor, size_of
@@ -22,8 +22,7 @@ ROTATION_K_MIN, ROTATION_V = 64, 64
 PLAIN: Final = words.Attention()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(NamedTuple):
     """What distinguishes the graph of one layer from another's."""
 
     n_head: int = 0
@@ -54,6 +53,7 @@ class Build:
     layer: Layer = field(default_factory=Layer)
     graph: Graph = field(default_factory=Graph)
     inputs: dict[str, Tensor] = field(default_factory=dict)  # of all stretches, by name
+    on_host: dict[str, Size] = field(default_factory=dict)  # one copy of what host memory holds
     one: bool = True  # there is one conversation
     rotate_k: bool = False  # keys are turned before they are stored (see `rotated`)
     rotate_v: bool = False
@@ -76,6 +76,17 @@ class Build:
 
     def input(self, name: str, size: Size) -> Tensor:
         """The input of that name; it is made when it is first needed."""
+        self.on_host[name] = size
+        return self._copied(name, size)
+
+    def host_input(self, name: str, size: Size) -> Tensor | None:
+        """The input of that name where the graph runs in host memory; None on a device, for which
+        the host keeps it.
+        """
+        self.on_host[name] = size
+        return None if self.on_device else self._copied(name, size)
+
+    def _copied(self, name: str, size: Size) -> Tensor:
         many = tuple((self.copies * factor, letters) for factor, letters in size)
         return self.inputs.setdefault(name, Tensor(name, (name,), many, kept=self.copies > 1))
 
@@ -87,11 +98,12 @@ class Build:
 
     def rows_of(self, name: str, width: int, tokens: str = "tokens") -> Tensor:
         """Rows of an embedding table. The table lies in host memory: a device gets a copy."""
-        if self.on_device:
-            x = self.input(name, ((4 * width, "T"),))
-            x.shape = width, "T"
-            return x
-        return self.graph.new(name, (width, "T"), self.input(tokens, ((4, "T"),)))
+        looked_up = self.host_input(tokens, ((4, "T"),))
+        if looked_up is not None:
+            return self.graph.new(name, (width, "T"), looked_up)
+        x = self._copied(name, ((4 * width, "T"),))
+        x.shape = width, "T"
+        return x
 
     def norm(self, x: Tensor) -> Tensor:
         """Normalize. Only a norm that subtracts no mean may overwrite its source."""
@@ -133,11 +145,10 @@ def embedded(b: Build) -> Tensor:
     """
     g, m = b.graph, b.model
     width = m.n_embd * (1 + m.n_deepstack_layers)
-    if not b.on_device:
-        b.input("tokens", ((4, "T"),))
-        if b.mixed:
-            b.input("tokens among images", ((4, "T"),))
-        b.input("embeddings from outside", ((4 * width, "T"),))
+    b.host_input("tokens", ((4, "T"),))
+    if b.mixed:
+        b.host_input("tokens among images", ((4, "T"),))
+    b.host_input("embeddings from outside", ((4 * width, "T"),))
     if not b.mixed:
         return with_room(b, g.expand(b.rows_of("embeddings", m.n_embd)))
     places, images = (

@@ -14,7 +14,7 @@ Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -105,27 +105,20 @@ def device_compute(
     split = n_devices > 1
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
 
+    on_device = Place(
+        start="embeddings", copies=copies, experts_on_host=experts_on_host,
+        backend=backend, flash=flash, mixed=mixed,
+    )  # fmt: skip
+
     def part(start: Start, *, logits: bool) -> int:
-        place = Place(
-            start=start, logits=logits, copies=copies, experts_on_host=experts_on_host,
-            backend=backend, flash=flash, mixed=mixed
-        )  # fmt: skip
+        place = replace(on_device, start=start, logits=logits)
         return peak_bytes(_part(shape, settings, place), values)
 
     rows = blueprint_of(shape).crossing_rows if copies > 1 else (0, 0)
     before, after = (n * copies * _row(shape, values) for n in rows)
     later: Start = "host" if experts_on_host and not shape.n_ff_shexp else "device"
     return DeviceCompute(
-        host_bytes=_host(
-            shape,
-            settings,
-            values,
-            copies,
-            all_layers=all_layers,
-            experts_on_host=experts_on_host,
-            flash=flash,
-            mixed=mixed,
-        ),
+        host_bytes=_host(shape, settings, values, on_device, all_layers=all_layers),
         first_bytes=before + part("embeddings" if all_layers else "host", logits=not split),
         middle_bytes=after + part(later, logits=False) if split else 0,
         last_bytes=after + part(later, logits=True) if split else 0,
@@ -137,26 +130,23 @@ def _host(
     shape: Shape,
     settings: ContextSettings,
     values: Mapping[str, int],
-    copies: int,
+    on_device: Place,
     *,
     all_layers: bool,
-    experts_on_host: bool,
-    flash: bool,
-    mixed: bool,
 ) -> int:
     """Bytes of the buffer in host memory. If some layers run there, the peak of their graph; if
     none does, the inputs, the looked-up embeddings and the largest step of experts in host memory.
     """
+    mixed = on_device.mixed
     if not all_layers:
-        place = Place(logits=False, flash=flash, mixed=mixed)
+        place = Place(logits=False, flash=on_device.flash, mixed=mixed)
         return peak_bytes(_part(shape, settings, place), values)
-    inputs = _part(shape, settings, Place(flash=flash, mixed=mixed)).inputs
-    host = copies * sum(bytes_of(size, values) for _, size in inputs) + (1 + mixed) * _row(
-        shape, values
-    )
+    inputs = _part(shape, settings, on_device).on_host
+    host = on_device.copies * sum(bytes_of(size, values) for size in inputs)
+    host += (1 + mixed) * _row(shape, values)
     if width := shape.n_embd_per_layer or blueprint_of(shape).n_embd_per_layer:
         host += bytes_of(((4 * width * shape.n_layer, "T"),), values)
-    if experts_on_host and shape.n_expert:
+    if on_device.experts_on_host and shape.n_expert:
         width = shape.moe_latent_size or shape.n_embd
         n_ff = shape.n_ff_exp or shape.n_ff or 0
         per_token = shape.n_expert_used * (3 * n_ff + width) + shape.n_expert

@@ -3,7 +3,6 @@
 Source: llama.cpp, src/models/*.cpp.
 """
 
-from dataclasses import replace
 from functools import lru_cache
 
 from hakaru.memory.blocks import Layer
@@ -55,7 +54,7 @@ def layers_of(shape: Shape) -> tuple[Layer, ...]:
     layers = _joined(layers)
     hands = [receives_extra_input(shape, i, layer) for i, layer in enumerate(layers)]
     return tuple(
-        replace(layer, hands=True) if next_receives else layer
+        layer._replace(hands=True) if next_receives else layer
         for layer, next_receives in zip(layers, [*hands[1:], False], strict=True)
     )
 
@@ -67,7 +66,8 @@ def _joined(layers: list[Layer]) -> list[Layer]:
     joined: list[Layer] = []
     for layer in layers:
         if joined and not (layer.attends or layer.recurrent or layer.experts):
-            joined[-1] = replace(joined[-1], then=(*joined[-1].then, layer.n_ff), last=layer.last)
+            then = *joined[-1].then, layer.n_ff
+            joined[-1] = joined[-1]._replace(then=then, last=layer.last)
         else:
             joined.append(layer)
     return joined

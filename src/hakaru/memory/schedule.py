@@ -34,9 +34,10 @@ class Stretch:
 class Schedule:
     """What a whole graph does to memory."""
 
-    def __init__(self, parts: Sequence[Stretch], inputs: Sequence[Tensor]) -> None:
-        self._parts, self._inputs = parts, inputs
-        self.inputs = tuple((t.name, t.size) for t in inputs)
+    def __init__(self, parts: Sequence[Stretch], base: Build) -> None:
+        self._parts, self._inputs = parts, list(base.inputs.values())
+        self.inputs = tuple((t.name, t.size) for t in self._inputs)
+        self.on_host = tuple(base.on_host.values())  # one copy of each input in host memory
 
     @cached_property
     def stretches(self) -> tuple[Steps, ...]:
@@ -111,7 +112,7 @@ def schedule(
         b, last = base.again(Layer()), stretches[-1].exits[0]
         entry = Tensor("residual", last.shape, last.size)
         stretches.append(_stretch(b, (entry,), ENDS[blueprint.end](b, entry)))
-    return Schedule(stretches, list(base.inputs.values()))
+    return Schedule(stretches, base)
 
 
 def _arrival(b: Build, place: Place) -> Tensor:

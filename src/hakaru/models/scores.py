@@ -95,19 +95,37 @@ class _Row:
                 yield column, value
 
     def scores(self) -> Iterator[Score]:
-        for (name, direction, unit), value in self.figures():
-            yield Score(
-                board=self.board,
-                benchmark=name,
-                value=value,
-                unit=unit,
-                higher_is_better=direction == "higher",
-                setting=self.model.get("setting", ""),
-                date=self.model.get("date", self.board.date),
-                listed_as=self.model["name"],
-                repo=self.repo,
-                doubtful=self.model.get("doubtful", False),
-            )
+        for column, value in self.figures():
+            yield self._score(column, value)
+
+    def scores_for(self, bench: Benchmark) -> Iterator[Score]:
+        """The score in the column that speaks for a task, if it has a figure."""
+        for column, value in self.figures():
+            if column[0] == bench.name:
+                yield self._score(column, value, bench.language, doubtful=bench.doubtful)
+
+    def _score(
+        self,
+        column: list[str],
+        value: float,
+        language: str | None = None,
+        *,
+        doubtful: bool = False,
+    ) -> Score:
+        name, direction, unit = column
+        return Score(
+            board=self.board,
+            benchmark=name,
+            value=value,
+            unit=unit,
+            higher_is_better=direction == "higher",
+            setting=self.model.get("setting", ""),
+            date=self.model.get("date", self.board.date),
+            listed_as=self.model["name"],
+            repo=self.repo,
+            language=language,
+            doubtful=doubtful or self.model.get("doubtful", False),
+        )
 
 
 @cache
@@ -177,21 +195,16 @@ def scores_in(model: KnownModel, language: str) -> tuple[Score, ...]:
 
 
 def _speaking(repo: str, task: Task | None, language: str | None) -> tuple[Score, ...]:
-    scores = _scores_by(repo.lower())
+    rows = _rows_by_repo().get(repo.lower(), ())
     if task is None:
-        return scores
+        return tuple(score for row in rows for score in row.scores())
     return tuple(
-        replace(score, language=bench.language, doubtful=score.doubtful or bench.doubtful)
+        score
         for bench in benchmarks_for(task, language)
-        for score in scores
-        if score.benchmark == bench.name and score.board.id.startswith(bench.board)
+        for row in rows
+        if row.board.id.startswith(bench.board)
+        for score in row.scores_for(bench)
     )
-
-
-@cache
-def _scores_by(repo: str) -> tuple[Score, ...]:
-    """The scores of the repository of that name, in small letters."""
-    return tuple(score for row in _rows_by_repo().get(repo, ()) for score in row.scores())
 
 
 @cache

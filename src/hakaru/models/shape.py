@@ -61,6 +61,10 @@ class Shape:
     expert_gating_func: int = 0
     expert_weights_norm: bool = False
 
+    def __hash__(self) -> int:
+        """By the few numbers that tell models apart: a shape is looked up again and again."""
+        return hash((self.architecture, self.n_layer, self.n_embd, self.n_ff, self.n_vocab))
+
     @property
     def record(self) -> Architecture:
         """What hakaru knows of the architecture."""

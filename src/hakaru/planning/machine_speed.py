@@ -14,7 +14,6 @@ spreads. Left out: that rates change with the number of threads and with other w
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Final
 
 from hakaru.planning.prompt_speed import PromptSpeed, prompt_speed
@@ -102,6 +101,8 @@ def machine_speed(files: Sequence[TimedFile]) -> MachineSpeed | None:
     """The rates of a machine from the files that were timed on it; None without any."""
     if not files:
         return None
+    from statistics import median  # slow to import, and many machines timed nothing
+
     whole = [sum(file.read.values()) for file in files]
     usual = median(file.seconds / n for file, n in zip(files, whole, strict=True))
     types = sorted({type_ for file in files for type_ in file.read})

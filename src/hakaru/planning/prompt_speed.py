@@ -8,7 +8,6 @@ of a decoding step for each micro-batch, which fetches the weights once as a dec
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
 
 from hakaru.formats.quant_types import BY_NAME
@@ -76,6 +75,8 @@ def prompt_speed(files: Sequence[TimedFile], step_s: Sequence[float]) -> PromptS
     ]
     if not noted:
         return None
+    from statistics import median  # slow to import, and many machines timed nothing
+
     usual = median(s / f.products for f, s, _ in noted)
     unit = median(s / max(1, f.n_layer) for f, s, _ in noted)
     parts = [parts_of(f.read) for f, _, _ in noted]

@@ -1,7 +1,5 @@
 """What was timed on this kind of machine with the engine that serves: rows of the ledger."""
 
-from statistics import median
-
 from hakaru.engine.builds import server_build
 from hakaru.errors import EngineMissing
 from hakaru.hardware.machine import Machine
@@ -68,4 +66,6 @@ def power_here(ledger: Ledger, machine: Machine, *, on_gpu: bool) -> Figure | No
     watts = [r["watts"] for inputs, r in ledger.recall_all("power") if here <= inputs.items()]
     if not watts:
         return None
+    from statistics import median  # slow to import, and many machines timed nothing
+
     return Figure(value=median(watts), low=min(watts), high=max(watts), unit="W", source="measured")

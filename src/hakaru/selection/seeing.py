@@ -13,7 +13,6 @@ from typing import Final, Literal
 from hakaru.memory.projector import projector_compute
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.catalogue import KnownModel
-from hakaru.models.towers import tower_header
 
 WeightsSource = Literal["computed", "counted", "assumed"]
 ASSUMED_COMPUTE_BYTES: Final = 3 * 2**29
@@ -77,6 +76,8 @@ def seeing(model: KnownModel) -> Seeing:
 
 @cache
 def _of_tower(name: str, width: int) -> Seeing:
+    from hakaru.models.towers import tower_header  # which no other task needs
+
     header = tower_header(name, width)
     compute = projector_compute(name, header)
     return Seeing(
