@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import Any, Final
 
 from hakaru.hardware.machine import Device, Hardware
@@ -231,7 +231,7 @@ def route_of(device: Device, backend: Backend | None = None) -> str:
 @cache
 def fitted() -> dict[str, dict[str, Any]]:
     """Coefficients, intervals and counts: by kind of speed, then by route."""
-    text = Path(__file__).with_name("speed.json").read_text(encoding="utf-8")
+    text = resources.files("hakaru.planning").joinpath("speed.json").read_text(encoding="utf-8")
     data: dict[str, dict[str, Any]] = json.loads(text)
     return data
 
