@@ -52,6 +52,17 @@ def test_a_draft_of_the_row_s_vocabulary_is_found(tmp_path: Path) -> None:
     assert drafts_in(tmp_path / "empty", known_models()) == ()
 
 
+def test_lm_studio_s_folders_are_looked_into(tmp_path: Path) -> None:
+    """`publisher/repository/file`, in whatever letters; of other repositories nothing is known."""
+    (model,) = (model for model in known_models() if model.id == "qwen3-0.6b")
+    for folder in (model.gguf_repos[0].upper(), "somebody/else"):
+        (tmp_path / "models" / folder).mkdir(parents=True)
+        (tmp_path / "models" / folder / "Qwen3-0.6B-Q8_0.gguf").touch()
+    (draft,) = drafts_in(tmp_path / "none", known_models(), lm_studio=[tmp_path / "models"])
+    assert (draft.model, draft.type) == (model, "Q8_0")
+    assert draft.path.parent.name == model.gguf_repos[0].upper().partition("/")[2]
+
+
 def test_its_memory_is_that_of_the_pair(tmp_path: Path) -> None:
     """The bytes of `fit --draft` at the same settings; no gain is told that nobody measured."""
     file = put(tmp_path, "qwen3-0.6b", "Q8_0")

@@ -1,4 +1,5 @@
-"""Draft models for the rows of `choose` that lie in this machine's cache of the Hub.
+"""Draft models for the rows of `choose` that lie on this machine, in folders that keep the names of
+repositories: the Hub's cache and LM Studio's.
 
 They are found by the names of repositories and files alone, since `choose` answers at once: no
 header is read. So the vocabulary of a draft is taken for a row's where both are models of one maker
@@ -33,27 +34,42 @@ class DraftHere:
         return sized(self.model, self.type).load.total_bytes
 
 
-def drafts_in(cache: Path, models: Iterable[KnownModel]) -> tuple[DraftHere, ...]:
-    """Those in a cache of the Hub whose repository is one of a model's."""
-    rooms = {path.name.lower(): path for path in cache.glob(f"{ROOM}*")}
-    if not rooms:
+def drafts_in(
+    cache: Path, models: Iterable[KnownModel], *, lm_studio: Iterable[Path] = ()
+) -> tuple[DraftHere, ...]:
+    """Those in a cache of the Hub, and in LM Studio's folders, whose repository is one of a
+    model's.
+    """
+    folders = _by_repo(cache, lm_studio)
+    if not folders:
         return ()
     return tuple(
         DraftHere(model=model, type=type_, path=path)
         for model in models
         for repo in model.gguf_repos
-        if (room := rooms.get(room_name(repo).lower()))
+        if (found := folders.get(room_name(repo).lower()))
         and is_known(model.shape)
         and does(model, "chat")
-        for path, type_ in _files(room, types_of(model))
+        for folder in found
+        for path, type_ in _files(folder, types_of(model))
     )
 
 
-def _files(room: Path, types: Sequence[str]) -> Iterator[tuple[Path, str]]:
+def _by_repo(cache: Path, lm_studio: Iterable[Path]) -> dict[str, list[Path]]:
+    """The folders with files of a repository, by its name in the Hub's cache, in small letters."""
+    folders: dict[str, list[Path]] = {}
+    for path in sorted(cache.glob(f"{ROOM}*/snapshots/*/")):
+        folders.setdefault(path.parents[1].name.lower(), []).append(path)
+    for path in sorted(path for root in lm_studio for path in root.glob("*/*/")):
+        folders.setdefault(room_name(f"{path.parent.name}/{path.name}").lower(), []).append(path)
+    return folders
+
+
+def _files(folder: Path, types: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """Whole files in one piece whose names end with one of the types. A file of somebody's own mix
     ("UD-Q4_K_M") has another size and is left out.
     """
-    for path in sorted(room.glob("snapshots/*/*.gguf")):
+    for path in sorted(folder.glob("*.gguf")):
         name, _, type_ = path.stem.upper().replace(".", "-").rpartition("-")
         if type_ in types and not name.endswith("UD") and path.is_file():
             yield path, type_

@@ -5,11 +5,9 @@ tenth of a second to load.
 """
 
 from functools import partial
-from pathlib import Path
-
-from huggingface_hub import constants
 
 from hakaru.models.own_catalogue import all_models
+from hakaru.models.sources.model_folders import hub_cache, lm_studio_folders
 from hakaru.planning.here import hardware_here, limited
 from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.timed_here import power_here, timed_files
@@ -60,6 +58,6 @@ def own_machine(
             quantizing_s=lambda n: seconds_for(n, session.ledger, machine.fingerprint),
             ram_bytes=machine.memory.total_bytes,
         ),
-        drafts=drafts_in(Path(constants.HF_HUB_CACHE), all_models()),
+        drafts=drafts_in(hub_cache(), all_models(), lm_studio=lm_studio_folders()),
         solved=partial(solved_here, session.ledger),
     )
