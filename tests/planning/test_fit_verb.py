@@ -60,6 +60,15 @@ def test_the_answer_s_json_is_what_the_command_prints(capsys: pytest.CaptureFixt
     assert "terms" not in answer.as_json()
 
 
+@pytest.mark.parametrize("name", ["bge-m3", "nomic-embed-text-v1.5", "apertus-8b-instruct-2509"])
+def test_another_type_of_a_model_keeps_all_that_the_engine_needs(name: str) -> None:
+    """Some keys have no architecture's name before them, and without them the engine refuses the
+    header that is laid out for it.
+    """
+    asked = fit(name, hardware="L4", preset="Q8_0", n_ctx=512, source="dry-run")
+    assert asked.verdict == "fits"
+
+
 def test_what_is_told_on_the_way_goes_to_the_session(tmp_path: Path, tiny_model: Path) -> None:
     """How a machine's name was understood is a note; a device that nobody can plan with, a
     warning.

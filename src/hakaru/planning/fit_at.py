@@ -16,11 +16,11 @@ from typing import Literal
 
 from hakaru.errors import ModelUnknown
 from hakaru.formats.header_file import without_vocabulary, write_header_only
-from hakaru.formats.header_values import Array
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.ledger import Ledger
 from hakaru.memory.footprint import Footprint, compute_footprint
 from hakaru.memory.settings import ContextSettings
+from hakaru.models.hyperparameters import with_architecture, without_architecture
 from hakaru.models.model import Model, as_preset
 from hakaru.places import passing_dir
 from hakaru.planning.answer import Fit
@@ -113,16 +113,10 @@ def _dry_run(
 @contextmanager
 def _laid_out(model: Model) -> Iterator[Path]:
     """A file that is only the header of `model`, followed by a hole; removed afterwards."""
-    own = ("general.architecture", f"{model.shape.architecture}.")
-    kept = {
-        key: value.values if isinstance(value, Array) else value
-        for key, value in model.metadata.items()
-        if key.startswith(own)
-    }
+    name = model.shape.architecture
+    kept = with_architecture(name, without_architecture(name, model.metadata))
     with tempfile.TemporaryDirectory(prefix="hakaru-", dir=passing_dir()) as folder:
         tensors = [(t.name, t.shape) for t in model.tensors]
         types = {t.name: t.type.name for t in model.tensors}
-        values = without_vocabulary(
-            {key: value for key, value in kept.items() if value is not None}, model.shape.n_vocab
-        )
+        values = without_vocabulary(kept, model.shape.n_vocab)
         yield write_header_only(Path(folder) / f"{model.path.stem}.gguf", values, tensors, types)
