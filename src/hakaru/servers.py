@@ -21,7 +21,9 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir, written_whole
 
 HOST: Final = "127.0.0.1"
-MODE: Final = ("template", "speculation", "alias")
+MODE: Final = (
+    "template", "speculation", "alias", "projector", "sampling", "n_threads", "gpu_layers"
+)  # fmt: skip
 """What a server's settings hold of how it is run (`Mode.as_record`)."""
 
 

@@ -20,6 +20,7 @@ from hakaru.engine import server_child
 from hakaru.engine.builds import OVERRIDE
 from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.engine.process import engine_environment
+from hakaru.engine.sampling import Sampling
 from hakaru.engine.server import EngineServer, server_command, server_request
 from hakaru.engine.server_flags import every_flag, server_flags
 from hakaru.engine.speculation import N_MATCH, Means, Speculation
@@ -31,13 +32,21 @@ OTHERS = {
     "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99,
     "gives": "embedding", "n_gpu_layers": 3, "tensor_split": (2, 1), "n_cpu_moe": 2,
     "n_batch": 4096, "speculation": {"means": "mtp", "n_max": 1, "draft": None},
+    "projector": "/other-mmproj.gguf", "sampling": {"top_k": 3},
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, Any] = {
     "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16",
     "kv_unified": True, "n_checkpoints": 7,
 }  # fmt: skip
 DRAFTED = Speculation(means="draft", n_max=6, draft=Path("/models/d.gguf"))
-PLACED = Mode(n_gpu_layers=7, tensor_split=(3, 4), n_cpu_moe=1, speculation=DRAFTED)
+PLACED = Mode(
+    n_gpu_layers=7,
+    tensor_split=(3, 4),
+    n_cpu_moe=1,
+    speculation=DRAFTED,
+    projector=Path("/models/mmproj.gguf"),
+    sampling=Sampling(temp=0.5),
+)
 
 
 def request(mode: Mode = Mode()) -> dict[str, Any]:  # noqa: B008 -- a frozen value
@@ -72,6 +81,23 @@ def test_placement_purpose_and_template_are_options_too() -> None:
     )
     assert "--chat-template-file /run/template.jinja" in text
     assert "--no-jinja" not in text
+
+
+def test_what_sees_and_how_tokens_are_chosen_are_options() -> None:
+    """By llama-server's own names; only what was named."""
+    mode = Mode(
+        projector=Path("/m.gguf"),
+        sampling=Sampling(temp=0, top_k=5, top_p=0.5, min_p=0.1, repeat_penalty=1.1, seed=3),
+        n_threads=3,
+    )
+    flags = " ".join(server_flags(request(mode), SETTINGS))
+    assert "--threads 3 --threads-batch 3" in flags
+    assert (
+        "--mmproj /m.gguf --temp 0 --top-k 5 --top-p 0.5 --min-p 0.1 --repeat-penalty 1.1 --seed 3"
+        in flags
+    )
+    bare = " ".join(server_flags(request(), SETTINGS))
+    assert "--mmproj" not in bare and "--temp" not in bare and "--seed" not in bare
 
 
 def test_what_guesses_ahead_is_an_option() -> None:

@@ -11,10 +11,11 @@ _AS_IT_IS: Final = (
     "chat_template",
     "cloud", "converter", "depth", "draft", "drain", "dry_run", "electricity", "fit",
     "for_hardware", "force", "full_speed", "hardware", "importance", "key", "language", "license",
-    "memory", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only", "overwrite", "pin",
-    "plot",
-    "port", "price", "prompt_tokens", "prompts", "race", "reference", "report", "size",
-    "source", "speculative", "task", "tasks", "tokens_per_day", "top", "users", "vision",
+    "memory", "min_p", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only",
+    "overwrite", "pin", "plot",
+    "port", "price", "prompt_tokens", "prompts", "race", "reference", "repeat_penalty", "report",
+    "seed", "size", "source", "speculative", "task", "tasks", "temp", "tokens_per_day", "top",
+    "top_k", "top_p", "users", "vision",
     "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
@@ -24,7 +25,9 @@ OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS
     "min_tokens_per_s": "--min-speed",
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own
     "n_ctx": "--context",
+    "n_gpu_layers": "--gpu-layers",
     "n_parallel": "--parallel",
+    "n_threads": "--threads",
     "n_ubatch": "--ubatch",
     "output": "-o",
     "preset": "--type",

@@ -90,6 +90,8 @@ def speak(command: click.Command) -> None:
 
 def in_one_sentence(error: click.UsageError) -> str:
     """What Click found wrong, punctuated as the language in use is."""
+    if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
+        error.param_hint = error.param_hint or f"'{error.param.opts[0]}'"  # one of its spellings
     text = error.format_message()
     if current_language() == "ja":
         text = text.removesuffix(".").replace("。 ", "。").replace("', '", "'、'")

@@ -6,8 +6,13 @@ one. A test holds the names against click's.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hakaru.memory.context import Context
+
+if TYPE_CHECKING:
+    from hakaru.serving.by_hand import ByHand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,43 @@ class ContextOptions:
             n_parallel=self.parallel,
         )
         return context if self.context is None else {**context, "n_ctx": self.context}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandOptions:
+    """What a person sets of the engine where hakaru would choose; spelled as in llama.cpp."""
+
+    threads: int | None = None
+    gpu_layers: int | None = None
+    draft: str | None = None
+    mmproj: Path | None = None
+    temp: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    seed: int | None = None
+
+    def by_hand(self) -> "ByHand":
+        """The options by the names of fields. Raises Misuse."""
+        from hakaru.engine.sampling import Sampling
+        from hakaru.serving.by_hand import ByHand
+
+        sampling = Sampling(
+            temp=self.temp,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            seed=self.seed,
+        )
+        return ByHand(
+            n_threads=self.threads,
+            n_gpu_layers=self.gpu_layers,
+            draft=self.draft,
+            mmproj=self.mmproj,
+            sampling=sampling,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,6 +110,7 @@ def context_options(function: F) -> F:
         (
             click.option(
                 "--context",
+                "-c",
                 type=TOKENS,
                 help="Tokens of context, shared by all conversations; 8k is 8192.  [default: 4096 "
                 "or less]",
@@ -146,6 +147,68 @@ def context_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def hand_options(function: F) -> F:
+    """What a person sets of the engine where hakaru would choose; spelled as in llama.cpp."""
+    for option in reversed(
+        (
+            click.option(
+                "--threads", "-t", type=int, help="Threads that compute.  [default: one per core]"
+            ),
+            click.option(
+                "--gpu-layers",
+                "-ngl",
+                type=int,
+                help="Layers on accelerators.  [default: as many as fit]",
+            ),
+            click.option(
+                "--draft", metavar="MODEL", help="A smaller model, which guesses tokens ahead."
+            ),
+            click.option(
+                "--mmproj",
+                type=PATH,
+                metavar="FILE",
+                help="The model's projector, with which it sees pictures or hears.",
+            ),
+            *sampling_options(),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def sampling_options() -> tuple[Callable[[F], F], ...]:
+    """How tokens are chosen where a request does not say."""
+    return (
+        click.option(
+            "--temp",
+            type=float,
+            metavar="N",
+            help="Temperature where a request has none; 0: the likeliest token.  [default: the "
+            "model's]",
+        ),
+        click.option("--top-k", type=int, metavar="N", help="Choose from the N likeliest tokens."),
+        click.option(
+            "--top-p",
+            type=float,
+            metavar="N",
+            help="Choose from the likeliest tokens that make up this part of the probability.",
+        ),
+        click.option(
+            "--min-p",
+            type=float,
+            metavar="N",
+            help="Choose from tokens at least so likely, as a part of the likeliest.",
+        ),
+        click.option(
+            "--repeat-penalty",
+            type=float,
+            metavar="N",
+            help="Make tokens that were just there less likely; 1: no penalty.",
+        ),
+        click.option("--seed", type=int, metavar="N", help="Seed where a request has none."),
+    )
 
 
 def type_options(as_type: str, as_bits: str) -> Callable[[F], F]:

@@ -32,6 +32,20 @@ def accelerator_bytes(lines: Iterable[str]) -> int:
     )
 
 
+def device_bytes(lines: Iterable[str]) -> dict[str, int]:
+    """Bytes of weights and KV cache by accelerator, in the engine's order: CUDA2 before CUDA10."""
+    lying: dict[str, float] = {}
+    for (device, kind), mib in _buffers(lines).items():
+        if kind in {"model", "KV"} and not is_host(device):
+            lying[device] = lying.get(device, 0.0) + mib
+
+    def order(device: str) -> tuple[str, int]:
+        number = re.search(r"\d+", device)
+        return re.sub(r"\d+", "", device), int(number[0]) if number else 0
+
+    return {device: round(lying[device] * 2**20) for device in sorted(lying, key=order)}
+
+
 def backend_of_log(lines: Iterable[str]) -> str:
     """What ran the model: the engine's name for its first accelerator, without the number (CUDA
     for CUDA1), or `cpu` without accelerators.

@@ -1,5 +1,5 @@
 """How the server is run beside its context: what it gives, by which template it writes a
-conversation, and whether it guesses tokens ahead.
+conversation, whether it sees, whether it guesses tokens ahead, and how it chooses them.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hakaru.engine.sampling import AS_THE_MODEL_SAYS, Sampling
 from hakaru.engine.speculation import Speculation
 from hakaru.errors import Misuse, system_reason
 from hakaru.language import listed
@@ -58,6 +59,11 @@ class Mode:
     n_cpu_moe: int = 0  # layers whose experts stay in RAM
     speculation: Speculation | None = None  # None: no token is guessed ahead
     alias: str | None = None  # what clients call the model; None: the name of its file
+    projector: Path | None = None  # with which the model sees or hears; None: it does not
+    sampling: Sampling = AS_THE_MODEL_SAYS  # where a request does not say
+    n_threads: int | None = None  # None: one for each processor core that computes
+    named_gpu_layers: int | None = None  # as a person named them; None: the planner decides
+    must_guess: bool = False  # a person named what guesses: it is never left out
 
     def as_key(self) -> dict[str, str]:
         """The part of the ledger's key of an answer; empty for the model's own template, so that
@@ -71,7 +77,19 @@ class Mode:
             **self.as_key(),
             **({"speculation": self.speculation.as_json()} if self.speculation else {}),
             **({"alias": self.alias} if self.alias else {}),
+            **self._set_by_hand(),
         }
+
+    def _set_by_hand(self) -> dict[str, object]:
+        """What a person set, as far as anything was."""
+        of_record = {
+            "projector": str(self.projector) if self.projector else None,
+            "sampling": self.sampling.as_json() or None,
+            "n_threads": self.n_threads,
+            "gpu_layers": self.named_gpu_layers,
+            "must_guess": self.must_guess or None,
+        }
+        return {name: value for name, value in of_record.items() if value is not None}
 
     def as_evidence(self) -> dict[str, object]:
         """What evidence keeps, so that a decision can be walked again: the template, if it is not
@@ -96,6 +114,12 @@ class Mode:
             }
         if self.alias:
             request["alias"] = self.alias
+        if self.n_threads:
+            request["n_threads"] = self.n_threads
+        if self.projector:
+            request["projector"] = str(self.projector)
+        if sampling := self.sampling.as_json():
+            request["sampling"] = sampling
         if self.speculation:
             request["speculation"] = self.speculation.as_json()
         if self.template and self.template.text is not None:

@@ -21,9 +21,10 @@ import httpx
 from hakaru.engine.builds import selection
 from hakaru.engine.mode import Mode
 from hakaru.engine.process import child_command, child_environment, engine_environment, how_it_ended
+from hakaru.engine.promises import check_promises
 from hakaru.engine.server_flags import server_flags
 from hakaru.engine.server_log import ServerLog
-from hakaru.errors import EngineDied, EngineRefused, HakaruError, Misuse, ModelDamaged
+from hakaru.errors import EngineDied, HakaruError, Misuse, ModelDamaged
 from hakaru.hardware.threads import n_threads
 from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
@@ -161,7 +162,7 @@ class EngineServer:
 
     def wait_ready(self) -> None:
         """Return when the model answers. Raises EngineDied if the process ends before that or takes
-        too long, and EngineRefused if it took a smaller context than the one asked for.
+        too long, and EngineRefused if it has something otherwise than it was asked for.
         """
         patience_s = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
         too_slow = threading.Event()
@@ -189,8 +190,7 @@ class EngineServer:
             self.process.wait()
             raise self._broken_template() or self.death()
         self.log.wait_for_start()
-        _check_context(self)
-        _check_guesses(self)
+        check_promises(self)
 
     def _says_ready(self) -> bool:
         """Wait until our child says that the model answers; False if it ends before."""
@@ -266,29 +266,3 @@ class EngineServer:
                 with suppress(BrokenPipeError):
                     stream.close()
         self._folder.cleanup()
-
-
-def _check_context(server: EngineServer) -> None:
-    """Raises EngineRefused if a conversation has less context than was asked for."""
-    real, wanted = server.log.context_per_slot(), server.settings.tokens_each
-    if real is not None and real < wanted:  # never a smaller context in silence
-        raise EngineRefused(
-            "the engine gave {found} tokens of context per conversation, expected {expected}; "
-            "lower `n_ctx`.",
-            found=real,
-            expected=wanted,
-        )
-
-
-def _check_guesses(server: EngineServer) -> None:
-    """Raises EngineRefused if the engine goes without the guesses that were asked for."""
-    if server.mode.speculation is None:
-        return
-    with server.client(timeout=ANSWERS_WITHIN_S) as client:
-        slots = client.get("/slots").json()
-    if not all(slot["speculative"] for slot in slots):  # never without them in silence
-        raise EngineRefused(
-            "the engine guesses nothing ahead with {path} ({reason}); serve it without.",
-            path=server.path,
-            reason=server.log.why_no_guesses(),
-        )

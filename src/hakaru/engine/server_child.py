@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from hakaru.engine.orphan import die_with_parent
+from hakaru.engine.sampling import SPELLINGS
 from hakaru.engine.server_flags import VERBOSITY
 from hakaru.engine.speculation import N_MATCH, TYPES
 
@@ -51,6 +52,11 @@ def main() -> None:
         )
     if "speculation" in request:
         _speculate(params.speculative, request["speculation"])
+    if "projector" in request:
+        params.mmproj.path = request["projector"]
+    for name, value in request.get("sampling", {}).items():
+        setattr(params.sampling, SPELLINGS[name].parameter, value)
+        params.sampling.user_sampling_config |= SPELLINGS[name].bit
     if request["gives"] != "text":
         params.embedding = True
     if request["gives"] == "reranker":

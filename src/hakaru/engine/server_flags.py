@@ -8,6 +8,7 @@ common/arg.cpp.
 from dataclasses import replace
 from typing import Any, Final
 
+from hakaru.engine.sampling import SPELLINGS
 from hakaru.engine.speculation import N_MATCH, TYPES
 from hakaru.memory.settings import ContextSettings
 
@@ -43,6 +44,10 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
         switches.append("--no-jinja")  # with Jinja the name itself would be the template
     if "speculation" in request:
         flags |= _speculation(request["speculation"])
+    if "projector" in request:
+        flags["--mmproj"] = request["projector"]
+    for name, value in request.get("sampling", {}).items():
+        flags[SPELLINGS[name].flag] = value
     if request["gives"] != "text":
         switches.append("--embedding")
     if request["gives"] == "reranker":
@@ -64,7 +69,7 @@ def _speculation(speculation: dict[str, Any]) -> dict[str, object]:
 
 def every_flag() -> set[str]:
     """All options that `server_flags` may write, to hold a person's program against; but for those
-    that guess ahead, without which an older program serves as well.
+    that guess ahead, see or choose tokens, without which an older program serves as well.
     """
     request = {
         "path": "", "alias": "", "socket": "", "n_threads": 1, "n_batch": 1, "gives": "reranker",

@@ -11,6 +11,7 @@ from hakaru.engine.log import (
     backend_of_log,
     buffer_bytes,
     checkpoint_of,
+    device_bytes,
     last_words,
 )
 from hakaru.engine.process import KEPT_LINES
@@ -25,7 +26,9 @@ _TEMPLATE_ERRORS: Final = (
 _NO_GUESSES: Final = re.compile(
     r"(failed to initialize speculative decoding context: .*|speculative decoding not supported.*)"
 )
-_N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)")
+_N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)(?:, kv_unified = '(\w+)')?")
+_CACHE: Final = re.compile(r"llama_kv_cache: size =.* K \((\w+)\):.* V \((\w+)\)")
+_OFFLOADED: Final = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 
 
 class ServerLog:
@@ -96,6 +99,29 @@ class ServerLog:
     def context_per_slot(self) -> int | None:
         """Tokens that one conversation really has."""
         return next((int(m[2]) for line in self._start if (m := _N_CTX.search(line))), None)
+
+    def n_slots(self) -> int | None:
+        """Conversations at the same time."""
+        return next((int(m[1]) for line in self._start if (m := _N_CTX.search(line))), None)
+
+    def kv_unified(self) -> bool | None:
+        """Whether the conversations share one pool of cells."""
+        told = next((m[3] for line in self._start if (m := _N_CTX.search(line))), None)
+        return told == "true" if told else None
+
+    def cache_types(self) -> list[tuple[str, str]]:
+        """The types of keys and values of every KV cache, a draft's among them."""
+        return [(m[1], m[2]) for line in self._start if (m := _CACHE.search(line))]
+
+    def n_offloaded(self) -> list[int]:
+        """Layers on accelerators, the output counted, of every model that was loaded; empty for a
+        build without accelerators.
+        """
+        return [int(m[1]) for line in self._start if (m := _OFFLOADED.search(line))]
+
+    def lying_bytes(self) -> dict[str, int]:
+        """Weights and KV cache by accelerator, in the engine's order."""
+        return device_bytes(self._start)
 
     def grown_bytes(self) -> int:
         """What the process has kept in context checkpoints so far, at most (to 0.001 MiB each)."""

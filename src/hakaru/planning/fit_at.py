@@ -45,13 +45,15 @@ def fit_at(
     find_max: bool = False,
     preset: str | None = None,
     beside: Beside = nothing,
+    n_gpu_layers: int | None = None,
 ) -> Fit:
     """Whether `model` fits `hardware`; None is this `machine`, with the memory that is free now.
 
     `ledger` teaches the margin and remembers the figures; without one the margin is assumed.
     `source` says whose figures are asked for, `preset` that the model is judged as it would be at
-    this preset, `beside` what is loaded with it. Raises ModelUnknown where neither our arithmetic
-    nor the engine knows the architecture.
+    this preset, `beside` what is loaded with it, `n_gpu_layers` how many layers lie on
+    accelerators (see `placement.Task`). Raises ModelUnknown where neither our arithmetic nor the
+    engine knows the architecture.
     """
     variant = as_preset(model, preset) if preset else model
     computed = _computed(variant, settings, source)
@@ -70,6 +72,7 @@ def fit_at(
         computed=computed,
         dry_run=dry_run,
         beside=beside,
+        n_gpu_layers=n_gpu_layers,
     )
     variations = Variations(
         model=variant, task=planned.task, hardware=planned.hardware, ask=None if computed else ask

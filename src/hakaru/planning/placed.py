@@ -46,6 +46,7 @@ def placed(
     dry_run: Footprint | None = None,
     hardware: Hardware | None = None,
     beside: Beside = nothing,
+    n_gpu_layers: int | None = None,
 ) -> Placed:
     """`model` on `hardware`; None is this `machine`, whose engine `uses_gpu` or not.
 
@@ -62,7 +63,7 @@ def placed(
         driver_bytes=known_driver_bytes(ledger, (d.name for d in place_at.accelerators))
         if ledger
         else {},
-        engine=None if computed else dry_run,
+        engine=None if computed else dry_run, n_gpu_layers=n_gpu_layers,
     )  # fmt: skip
     placement = place(task, place_at)
     if not (hardware and hardware.accelerators):

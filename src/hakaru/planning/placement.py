@@ -45,6 +45,10 @@ class Task:
     engine: Footprint | None = None
     """The engine's dry run at these settings, for an architecture without arithmetic of ours."""
     copied_bytes: int = 0  # of a draft, in every context checkpoint
+    n_gpu_layers: int | None = None
+    """Items (layers, then the output) that lie on accelerators, as a person named them: llama.cpp's
+    `-ngl`. None: as many as go in.
+    """
     layer_caches: tuple[int, ...] = field(init=False, repr=False)  # bytes per layer, counted once
     checkpoints_bytes: int = field(init=False, repr=False)  # of all conversations
 

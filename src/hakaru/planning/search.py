@@ -9,6 +9,7 @@ is known.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.compute import knows_partial_offload
 from hakaru.planning.placement import Task, caches_bytes, item_bytes, placement, split_by
@@ -75,7 +76,10 @@ def _around(guess: int, low: int, high: int, fits: Callable[[int], bool]) -> tup
 
 
 def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
-    """Placements from the fastest to the slowest."""
+    """Placements from the fastest to the slowest; where a number of layers is named, that one."""
+    if task.n_gpu_layers is not None:
+        yield _as_named(task, hardware, task.n_gpu_layers)
+        return
     yield from _whole(task, hardware)
     if not hardware.accelerators or hardware.ram is None or hardware.is_unified:
         return
@@ -89,6 +93,30 @@ def _candidates(task: Task, hardware: Hardware) -> Iterator[Placement]:
         return
     on_gpu = largest(0, n_items, lambda n: _fits(task, hardware, n, 0))
     yield _balanced(task, hardware, on_gpu, 0)
+
+
+def _as_named(task: Task, hardware: Hardware, n_gpu_layers: int) -> Placement:
+    """The placement with so many items on the accelerators; more than there are means all. Raises
+    Misuse where there is no accelerator for them, or the model cannot be cut.
+    """
+    n_items = task.load.n_layer + 1
+    if not hardware.accelerators:
+        if n_gpu_layers:
+            raise Misuse(
+                "`n_gpu_layers` is {found}, but the engine has no accelerator here: all layers lie "
+                "in RAM; leave it out.",
+                found=n_gpu_layers,
+            )
+        return next(_whole(task, hardware))
+    n = min(n_gpu_layers, n_items)
+    if 0 < n < n_items and not knows_partial_offload(task.shape):
+        raise Misuse(
+            "`n_gpu_layers` is {found}: this architecture is slow and takes gigabytes more with "
+            "some layers in RAM; expected 0 or {all}.",
+            found=n_gpu_layers,
+            all=n_items,
+        )
+    return _balanced(task, hardware, n, 0)
 
 
 def _whole(task: Task, hardware: Hardware) -> Iterator[Placement]:

@@ -2,7 +2,9 @@
 is not loaded.
 """
 
-from hakaru.engine.speculation import Speculation
+from typing import Final
+
+from hakaru.engine.mode import Mode
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import DoesNotFit
 from hakaru.memory.settings import ContextSettings
@@ -16,6 +18,9 @@ from hakaru.planning.with_speculation import beside_for, checking
 from hakaru.servers import beside_servers
 from hakaru.session import Session
 from hakaru.units import compared, size_in_bytes
+
+ALONE: Final = Mode()
+"""A model by itself."""
 
 
 class NothingLoaded(DoesNotFit):
@@ -42,13 +47,14 @@ def fit_to_load(
     settings: ContextSettings,
     session: Session,
     *,
-    speculation: Speculation | None = None,
+    mode: Mode = ALONE,
     memory: str | int | None = None,
     warns_of_idle_gpu: bool = False,
 ) -> Fit:
     """The answer for a model that is about to be loaded here. A note tells where memory is tight.
 
-    `speculation` is what guesses ahead, and takes memory, too. `memory` is the part of the free
+    What `mode` loads beside the model takes memory, too; the layers that it names for accelerators
+    go there. `memory` is the part of the free
     memory that may be used (see `here.within`). With
     `warns_of_idle_gpu` a GPU that the engine cannot use is told, too. Raises NothingLoaded for what
     does not fit.
@@ -58,11 +64,12 @@ def fit_to_load(
         machine = within(machine, size_in_bytes(memory))
     answer = fit_at(
         model,
-        checking(settings, speculation),
+        checking(settings, mode.speculation),
         machine=machine,
         ledger=session.ledger,
         engine=session.lab,
-        beside=beside_for(model, speculation, machine),
+        beside=beside_for(model, mode, machine),
+        n_gpu_layers=mode.named_gpu_layers,
     )
     if warns_of_idle_gpu and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))

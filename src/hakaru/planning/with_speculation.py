@@ -1,13 +1,16 @@
-"""The memory of a server that guesses tokens ahead: what drafts, and the logits of its guesses."""
+"""The memory of a server that guesses tokens ahead or sees: what drafts, the logits of its guesses,
+and the projector.
+"""
 
 from dataclasses import replace
 
+from hakaru.engine.mode import Mode
 from hakaru.engine.speculation import Speculation
 from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_language_model
 from hakaru.planning.backends import backend_of
-from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, nothing
+from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 
 
 def checking(settings: ContextSettings, speculation: Speculation | None) -> ContextSettings:
@@ -17,12 +20,14 @@ def checking(settings: ContextSettings, speculation: Speculation | None) -> Cont
     return replace(settings, n_outputs_max=speculation.n_outputs(settings))
 
 
-def beside_for(model: Model, speculation: Speculation | None, machine: Machine) -> Beside:
-    """What is loaded beside `model`. Raises ModelError for a draft that cannot be read; the result
-    raises Misuse for a draft of another vocabulary.
+def beside_for(model: Model, mode: Mode, machine: Machine) -> Beside:
+    """What `mode` loads beside `model`. Raises ModelError for a draft or a projector that cannot be
+    read; the result raises Misuse for a draft of another vocabulary.
     """
+    eyes = (projector_extra(mode.projector),) if mode.projector else ()
+    speculation = mode.speculation
     if speculation is None:
-        return nothing
+        return lambda settings: eyes
     backend = backend_of(machine.devices[0]) if machine.devices else "cpu"
     draft = read_language_model(speculation.draft) if speculation.draft else None
 
@@ -37,6 +42,6 @@ def beside_for(model: Model, speculation: Speculation | None, machine: Machine) 
             extra = mtp_extra(model, one, backend=backend, n_draft=speculation.n_max)
         else:
             extra = Extra(name="n-gram", weights_bytes=0, compute_bytes=0, source="computed")
-        return (replace(extra, host_bytes=extra.host_bytes + rows_bytes),)
+        return (*eyes, replace(extra, host_bytes=extra.host_bytes + rows_bytes))
 
     return beside

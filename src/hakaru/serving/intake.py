@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from hakaru.serving import request_schemas as schemas
 from hakaru.serving.limits import MAX_VALUES, SMALL, Limits, Turnstile, holds_too_many, pieces
+from hakaru.serving.pictures import media_bytes
 from hakaru.serving.prompts import prompts_of
 from hakaru.serving.refusals import error_response, too_large
 
@@ -88,14 +89,15 @@ class Intake:
         request = await _request(path, body)
         if schemas.has_tools(request) and not await self._shows_tools(client):
             raise _without_tools()
-        if len(body) <= SMALL:
+        n_bytes = len(body) - media_bytes(request)
+        if n_bytes <= SMALL:
             yield
             return
-        async with _turn(self._tokenizing, len(body)) as leave:
-            if len(body) > self.limits.surely_short:
+        async with _turn(self._tokenizing, n_bytes) as leave:
+            if n_bytes > self.limits.surely_short:
                 await self._check(client, request, body)
             asyncio.get_running_loop().call_later(
-                TOKENIZED_S + TOKENIZED_S_PER_BYTE * len(body), leave
+                TOKENIZED_S + TOKENIZED_S_PER_BYTE * n_bytes, leave
             )
             yield
 

@@ -75,8 +75,10 @@ class Limits:
         return tokens + (sum(-(-n // self.longest) for n in texts) if self.longest else 0)
 
 
-def limits_of(model: Model, settings: ContextSettings) -> Limits:
-    """The limits of a server of `model`."""
+def limits_of(model: Model, settings: ContextSettings, *, sees: bool = False) -> Limits:
+    """The limits of a server of `model`. One that `sees` takes pictures, which a body holds beside
+    its text.
+    """
     tokens = model.metadata.get("tokenizer.ggml.tokens")
     kind, name = model.meta.text("tokenizer.ggml.model"), f"{model.name} {model.shape.architecture}"
     proves = (
@@ -91,7 +93,7 @@ def limits_of(model: Model, settings: ContextSettings) -> Limits:
     return Limits(
         n_ctx=n_ctx,
         longest=longest,
-        max_body=min(body, MAX_BODY),
+        max_body=MAX_BODY if sees else min(body, MAX_BODY),
         at_once=requests_bytes(settings) // TOKENIZING,
     )
 

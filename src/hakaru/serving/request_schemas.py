@@ -16,10 +16,24 @@ JsonSchema: TypeAlias = JsonObject | bool
 Role: TypeAlias = Literal["developer", "system", "user", "assistant", "tool", "function"]
 
 
+INLINE: Final = "data:"
+
+
+def refuse_elsewhere(url: str) -> None:
+    """Raises ValueError for a picture that does not stand in the request. The engine would fetch it
+    from any address, in this machine's network and in the name of whoever runs the server.
+    """
+    if not url.startswith(INLINE):
+        raise ValueError("a picture must stand in the request (data:image/png;base64,…)")
+
+
 class Address(Struct):
-    """Where a picture lies."""
+    """Where a picture lies: in the request."""
 
     url: str
+
+    def __post_init__(self) -> None:
+        refuse_elsewhere(self.url)
 
 
 class Sound(Struct):
@@ -176,6 +190,17 @@ class Rerank(Struct):
     top_n: Annotated[int, Meta(ge=1)] | None = None
 
 
+class Source(Struct):
+    """Where a picture of Anthropic's kind lies: in the request."""
+
+    type: str
+    data: str | None = None
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        refuse_elsewhere(INLINE if self.url is None else self.url)
+
+
 class Block(Struct):
     """A part of a message of Anthropic's or of an item of OpenAI's responses. The engine knows the
     kinds.
@@ -185,6 +210,12 @@ class Block(Struct):
     text: str | None = None
     content: "str | list[Block] | None" = None  # what a tool gave
     input: Raw = msgspec.field(default_factory=Raw)  # with what a tool was called
+    source: Source | str | None = None  # of a picture; a text says where a search found something
+    image_url: str | None = None  # a picture
+
+    def __post_init__(self) -> None:
+        if self.image_url is not None:
+            refuse_elsewhere(self.image_url)
 
 
 class AnthropicTool(Struct):

@@ -12,6 +12,7 @@ from hakaru.memory.context import Context, settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
+from hakaru.serving.by_hand import AS_HAKARU_CHOOSES, ByHand
 from hakaru.serving.origins import origin_of
 from hakaru.serving.serve_at import Pages, Serving, serve_at
 from hakaru.session import Session
@@ -35,6 +36,7 @@ def serve(
     alias: str | None = None,
     pages: Pages | None = None,
     allow_origin: Sequence[str] = (),
+    by_hand: ByHand = AS_HAKARU_CHOOSES,
     session: Session | None = None,
     **context: Unpack[Context],
 ) -> Iterator[Serving]:
@@ -46,14 +48,15 @@ def serve(
     such as "8GiB". `chat_template` names a format of llama.cpp's or a Jinja file, for a model
     without a template. `alias` is what clients call the model, instead of its file's name. `pages`
     makes what a browser sees beside the API. `allow_origin` names sites, such as
-    "http://localhost:3000", whose pages may use the server. A model that a server of
+    "http://localhost:3000", whose pages may use the server. `by_hand` sets threads, layers on
+    accelerators, a draft, a projector and sampling. A model that a server of
     ours serves already with these settings is not loaded again. However the block ends, no process
     stays. Raises what `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
     DoesNotFit, and nothing is loaded.
     """
     origins = [origin_of(name) for name in allow_origin]
     session = session or Session.here(keeps=False)
-    what = to_serve(model, chat_template, session, alias=alias, **context)
+    what = to_serve(model, chat_template, session, alias=alias, by_hand=by_hand, **context)
     with serve_at(
         *what, session, port=port, memory=memory, pages=pages, origins=origins
     ) as serving:
@@ -66,6 +69,7 @@ def to_serve(
     session: Session,
     *,
     alias: str | None = None,
+    by_hand: ByHand = AS_HAKARU_CHOOSES,
     **context: Unpack[Context],
 ) -> ToServe:
     """The model that `model` names, with its settings and how its server is run."""
@@ -77,4 +81,4 @@ def to_serve(
         settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))
     else:
         mode = replace(mode, speculation=speculation_for(session, whole, settings))
-    return ToServe(whole, settings, mode)
+    return ToServe(whole, settings, by_hand.applied(mode, whole))

@@ -18,7 +18,7 @@ import psutil
 
 from hakaru.engine.mode import Gives, Mode
 from hakaru.errors import Interrupted, MachineError
-from hakaru.evaluation.served import laid_out
+from hakaru.evaluation.served import check_laid_out, laid_out
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.memory.settings import ContextSettings
@@ -119,7 +119,8 @@ def serve_at(
         supervisor = Supervisor(
             model.path, fit.settings, laid_out(fit, mode), on_event=session.warn
         )
-        limits, grows_bytes = limits_of(model, fit.settings), fit.growth.total_bytes
+        limits = limits_of(model, fit.settings, sees=mode.projector is not None)
+        grows_bytes = fit.growth.total_bytes
         loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
         routes = pages(loaded) if pages else ()
 
@@ -130,7 +131,8 @@ def serve_at(
             return Front(make_gateway(supervisor, limits, routes, origins), supervisor)
 
         with _answering(supervisor, listener, make_front, grows_bytes) as serving:
-            if mode.gives == "text" and mode.speculation is None:
+            check_laid_out(supervisor.server, fit)
+            if mode.gives == "text" and not (mode.speculation or mode.projector):
                 with suppress(MachineError):  # a full disk keeps nobody from serving
                     remember_load(
                         supervisor.server, model, machine=session.machine, ledger=session.ledger
@@ -148,19 +150,21 @@ def plan_to_load(
     warns_of_idle_gpu: bool = False,
 ) -> tuple[Fit, Mode]:
     """The plan by which the model is loaded, and how it is run: without guesses ahead, of which a
-    note tells, where what guesses does not fit beside the model. Raises NothingLoaded.
+    note tells, where what guesses does not fit beside the model and no person named it. Raises
+    NothingLoaded.
     """
     plan = partial(
         fit_to_load, model, settings, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
     )
-    if mode.speculation:
+    if mode.speculation and not mode.must_guess:
         try:
-            return plan(speculation=mode.speculation), mode
+            return plan(mode=mode), mode
         except NothingLoaded:
             session.note(
                 say("What guesses tokens ahead does not fit beside the model now: it is left out.")
             )
-    return plan(), replace(mode, speculation=None)
+        mode = replace(mode, speculation=None)
+    return plan(mode=mode), mode
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 
 from hakaru.choosing.evidence import last_choice
+from hakaru.cli.options import HandOptions
 from hakaru.cli.output import print_aside, warn
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import english_only
@@ -26,7 +27,7 @@ from hakaru.serving.serve import serve
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatOptions:
+class ChatOptions(HandOptions):
     """`hakaru chat`."""
 
     model: str | None
@@ -61,7 +62,9 @@ def run(options: ChatOptions) -> int:
     session = terminal_session(aside=True, keeps=False)
     template, memory = options.chat_template, options.memory
     try:
-        with serve(named, memory=memory, chat_template=template, session=session) as serving:
+        with serve(
+            named, memory=memory, chat_template=template, by_hand=options.by_hand(), session=session
+        ) as serving:
             return _talk_to(serving.deployment, options)
     except Interrupted as stop:  # while it was loaded; whoever chats asked for no server
         raise KeyboardInterrupt from stop

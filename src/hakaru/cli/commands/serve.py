@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from hakaru.choosing.speculated import spoken
 from hakaru.cli.next_steps import after_dry_run
-from hakaru.cli.options import ContextOptions
+from hakaru.cli.options import ContextOptions, HandOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.tell.fit import print_fit
@@ -34,7 +34,7 @@ DRAIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(ContextOptions):
+class ServeOptions(ContextOptions, HandOptions):
     """`hakaru serve`."""
 
     model: str
@@ -63,6 +63,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         alias=options.alias,
         pages=pages,
         allow_origin=options.allow_origin,
+        by_hand=options.by_hand(),
         session=session,
         **options.as_context(),
     )
@@ -154,7 +155,8 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     """What to do with the address; the next step is the last line."""
     url = serving.url
     if guesses := serving.deployment.settings.get("speculation"):
-        yield _guesses(Speculation.from_json(cast("dict[str, Any]", guesses)))
+        is_named = bool(serving.deployment.settings.get("must_guess"))
+        yield _guesses(Speculation.from_json(cast("dict[str, Any]", guesses)), is_named=is_named)
     if has_pages:
         yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
     if serving.gives != "text":
@@ -167,8 +169,16 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     yield say("Talk to it in another terminal: {command}", command=command)
 
 
-def _guesses(way: Speculation) -> str:
-    """What guesses ahead, for which there was proof."""
+def _guesses(way: Speculation, *, is_named: bool) -> str:
+    """What guesses ahead: for which there was proof, or which a person named."""
+    if is_named:
+        return say(
+            "Tokens are guessed ahead, {n} at once, by {name}, as you named it. Whether that is "
+            "faster here: {command}",
+            n=way.n_max,
+            name=spoken(way),
+            command=whole("hakaru tune MODEL --draft DRAFT"),
+        )
     return say(
         "Tokens are guessed ahead, {n} at once, by {name}: measured to be faster here.",
         n=way.n_max,
@@ -181,7 +191,12 @@ def _plan(options: ServeOptions, session: Session) -> int:
     from hakaru.engine.server import server_command
 
     to_load = to_serve(
-        options.model, options.chat_template, session, alias=options.alias, **options.as_context()
+        options.model,
+        options.chat_template,
+        session,
+        alias=options.alias,
+        by_hand=options.by_hand(),
+        **options.as_context(),
     )
     fit, mode = plan_to_load(*to_load, session, memory=options.memory)
     if options.json:

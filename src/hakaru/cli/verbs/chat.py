@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hakaru.cli.number_types import TOKENS
-from hakaru.cli.parameters import memory_option, optional_model, taking, template_option
+from hakaru.cli.parameters import (
+    hand_options,
+    memory_option,
+    optional_model,
+    taking,
+    template_option,
+)
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.chat import ChatOptions
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     help="Stop an answer after so many tokens; /more goes on.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
+@hand_options
 @memory_option
 @template_option
 @taking

@@ -8,6 +8,7 @@ from hakaru.cli.called import browser
 from hakaru.cli.parameters import (
     context_options,
     dry_run_option,
+    hand_options,
     json_option,
     memory_option,
     model_argument,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @model_argument
 @context_options
+@hand_options
 @memory_option
 @template_option
 @click.option(

@@ -1,0 +1,65 @@
+"""How a server chooses tokens where a request does not say: llama.cpp's sampling defaults.
+
+What is named here goes before what the model's own file recommends (`general.sampling.*`), and a
+request goes before both. Source: llama.cpp, common/common.h (common_params_sampling) and
+common/arg.cpp.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple
+
+from hakaru.errors import Misuse
+
+
+class Spelling(NamedTuple):
+    """One setting as it is spelled elsewhere."""
+
+    flag: str  # of llama-server
+    parameter: str  # of llama.cpp's `common_params_sampling`
+    bit: int  # of `user_sampling_config`: a person's value, which the model's does not replace
+    told: str  # in what a server tells of itself (/props)
+
+
+SPELLINGS: Final = {
+    "temp": Spelling("--temp", "temp", 1 << 6, "temperature"),
+    "top_k": Spelling("--top-k", "top_k", 1 << 1, "top_k"),
+    "top_p": Spelling("--top-p", "top_p", 1 << 2, "top_p"),
+    "min_p": Spelling("--min-p", "min_p", 1 << 3, "min_p"),
+    "repeat_penalty": Spelling("--repeat-penalty", "penalty_repeat", 1 << 8, "repeat_penalty"),
+    "seed": Spelling("--seed", "seed", 0, "seed"),
+}
+HIGHEST: Final = {"top_k": 2**31 - 1, "top_p": 1.0, "min_p": 1.0, "seed": 2**32 - 1}
+"""The largest values; that of all others is 100, the least is 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """The settings by llama.cpp's names; None: what the model's file says, else llama.cpp's own.
+    Raises Misuse for values that mean nothing.
+    """
+
+    temp: float | None = None  # 0: always the likeliest token
+    top_k: int | None = None  # of so many likeliest tokens; 0: of all
+    top_p: float | None = None  # of the likeliest tokens that together have this probability
+    min_p: float | None = None  # of those at least so likely, as a part of the likeliest's
+    repeat_penalty: float | None = None  # 1: none
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.as_json().items():
+            highest = HIGHEST.get(name, 100.0)
+            if not 0 <= value <= highest:
+                raise Misuse(
+                    "{name} is {found:g}, expected a number from 0 to {high:g}.",
+                    name=f"`{name}`",
+                    found=value,
+                    high=highest,
+                )
+
+    def as_json(self) -> dict[str, float]:
+        """What is named, for the server's child and a server's record."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+AS_THE_MODEL_SAYS: Final = Sampling()
+"""Nothing is named."""
