@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 FLOORS = (
-    {"errors", "language", "units", "places", "pool", "text_files"},
+    {"errors", "language", "units", "places", "pool", "text_files", "trust"},
     {"formats"},
     {"models", "hardware"},
     {"memory"},

@@ -67,12 +67,18 @@ class Deployment:
 
     def serves(self, path: Path, settings: ContextSettings, mode: Mode) -> bool:
         """True if the server serves this file with these settings, this template and these guesses
-        ahead. A setting of None matches every value.
+        ahead, and no less in private. A setting of None matches every value.
         """
         wanted = {name: value for name, value in asdict(settings).items() if value is not None}
         record = mode.as_record()
         is_run_so = all(self.settings.get(name) == record.get(name) for name in MODE)
-        return self.path == str(path) and is_run_so and wanted.items() <= self.settings.items()
+        is_as_private = not mode.private or bool(self.settings.get("private"))
+        return (
+            self.path == str(path)
+            and is_run_so
+            and is_as_private
+            and wanted.items() <= self.settings.items()
+        )
 
 
 def running() -> list[Deployment]:
@@ -116,15 +122,21 @@ def beside_servers(
 
 
 def engine_bytes(pid: int) -> int:
-    """Bytes that the engine, a child of the process `pid`, has in memory and shares with no file. 0
+    """Bytes that the engine, below the process `pid`, has in memory and shares with no file. 0
     if the system does not tell.
     """
     with suppress(psutil.Error, AttributeError):
         return sum(
-            info.rss - info.shared
-            for info in (engine.memory_info() for engine in psutil.Process(pid).children())
+            info.rss - info.shared for info in (engine.memory_info() for engine in _engine_of(pid))
         )
     return 0
+
+
+def _engine_of(pid: int) -> list[psutil.Process]:
+    """The engine of the server `pid`, with the two processes of bubblewrap's above it where it is
+    private.
+    """
+    return psutil.Process(pid).children(recursive=True)
 
 
 def _mapped_bytes(server: Deployment) -> int:
@@ -134,6 +146,6 @@ def _mapped_bytes(server: Deployment) -> int:
     names = {str(Path(server.path).with_name(name)) for name in part_names(Path(server.path).name)}
     total = 0
     with suppress(psutil.Error, OSError, AttributeError):  # not every system tells what is mapped
-        for engine in psutil.Process(server.pid).children():
+        for engine in _engine_of(server.pid):
             total += sum(area.rss for area in engine.memory_maps() if area.path in names)
     return total

@@ -39,6 +39,7 @@ KEPT = {
         "Face",
         "Ollama",
         "LM",
+        "Linux",
         "Studio",
         "Ctrl",
         "C",

@@ -44,9 +44,7 @@ EMPTY = Footprint(
 class Server:
     """A server that is only asked for its process and its context."""
 
-    class process:  # noqa: N801  # stands for an attribute
-        pid = 0
-
+    engine_pid = 0
     settings = ContextSettings(n_ctx=4096)
 
     class log:  # noqa: N801  # stands for an attribute

@@ -13,10 +13,9 @@ _AS_IT_IS: Final = (
     "for_hardware", "force", "full_speed", "hardware", "importance", "key", "language", "license",
     "memory", "min_p", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only",
     "overwrite", "pin", "plot",
-    "port", "price", "prompt_tokens", "prompts", "race", "reference", "repeat_penalty", "report",
-    "seed", "size", "source", "speculative", "task", "tasks", "temp", "tokens_per_day", "top",
-    "top_k", "top_p", "users", "vision",
-    "watts", "yes",
+    "port", "price", "private", "prompt_tokens", "prompts", "race", "reference", "repeat_penalty",
+    "report", "seed", "size", "source", "speculative", "task", "tasks", "temp", "tokens_per_day",
+    "top", "top_k", "top_p", "users", "vision", "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",

@@ -230,6 +230,15 @@ def memory_option(function: F) -> F:
     )(function)
 
 
+def private_option(function: F) -> F:
+    """`--private`."""
+    text = (
+        "The engine sees no network, and of all files only the model's.  [default: wherever Linux "
+        "allows it]"
+    )
+    return click.option("--private/--no-private", default=None, help=text)(function)
+
+
 def template_option(function: F) -> F:
     """`--chat-template`."""
     text = (

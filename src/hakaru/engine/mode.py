@@ -64,6 +64,13 @@ class Mode:
     n_threads: int | None = None  # None: one for each processor core that computes
     named_gpu_layers: int | None = None  # as a person named them; None: the planner decides
     must_guess: bool = False  # a person named what guesses: it is never left out
+    private: bool = False  # the engine sees no network, and of all files only the model's
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the engine reads beside the model's."""
+        draft = self.speculation.draft if self.speculation else None
+        return tuple(file for file in (draft, self.projector) if file)
 
     def as_key(self) -> dict[str, str]:
         """The part of the ledger's key of an answer; empty for the model's own template, so that
@@ -78,6 +85,7 @@ class Mode:
             **({"speculation": self.speculation.as_json()} if self.speculation else {}),
             **({"alias": self.alias} if self.alias else {}),
             **self._set_by_hand(),
+            **({"private": True} if self.private else {}),
         }
 
     def _set_by_hand(self) -> dict[str, object]:

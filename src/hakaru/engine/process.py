@@ -3,7 +3,10 @@ end is told.
 """
 
 import os
+import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from hakaru.hardware.nvidia import pinned_order
@@ -45,3 +48,21 @@ def how_it_ended(returncode: int | None) -> str:
         if returncode is not None and returncode < 0
         else f"exit {returncode}"
     )
+
+
+def send(number: int, pid: int) -> None:
+    """Send a signal to a process that may be gone already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def peak_rss_bytes(pid: int) -> int | None:
+    """A process's peak resident memory so far, mapped weights included; None where the system does
+    not tell.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(peak[1]) * 1024 if peak else None

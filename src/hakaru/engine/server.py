@@ -6,7 +6,7 @@ supervises it.
 """
 
 import json
-import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -19,8 +19,16 @@ from typing import Any, Final
 import httpx
 
 from hakaru.engine.builds import selection
+from hakaru.engine.isolation import cell_of, engine_below, signal_told, told
 from hakaru.engine.mode import Mode
-from hakaru.engine.process import child_command, child_environment, engine_environment, how_it_ended
+from hakaru.engine.process import (
+    child_command,
+    child_environment,
+    engine_environment,
+    how_it_ended,
+    peak_rss_bytes,
+    send,
+)
 from hakaru.engine.promises import check_promises
 from hakaru.engine.server_flags import server_flags
 from hakaru.engine.server_log import ServerLog
@@ -34,6 +42,7 @@ STOP_WITHIN_S: Final = 0.5
 """Seconds for an end in order. A busy engine does not hear that it should end; it holds nothing
 that would be lost.
 """
+GONE_WITHIN_S: Final = 5.0  # from SIGKILL to the end of a process with much memory
 POLL_S: Final = 0.02  # between two questions to a program that does not say when it is ready
 ANSWERS_WITHIN_S: Final = 5.0
 LOAD_BYTES_PER_S: Final = 20e6
@@ -76,16 +85,23 @@ def server_command(
     path: Path, settings: ContextSettings, *, socket: Path, mode: Mode | None = None
 ) -> list[str]:
     """The exact command that starts the server process of the build that serves."""
-    request = server_request(path, settings, socket=socket, mode=mode or Mode())
-    if binary := selection().server.server:
-        return child_command(
-            "hakaru.engine.server_binary", str(binary), *server_flags(request, settings)
-        )
-    return child_command("hakaru.engine.server_child", json.dumps(request))
+    mode, build = mode or Mode(), selection().server
+    if mode.private:  # it starts in another folder
+        path = path.absolute()
+    request = server_request(path, settings, socket=socket, mode=mode)
+    command = (
+        [str(build.server), *server_flags(request, settings)]
+        if build.server
+        else child_command("hakaru.engine.server_child", json.dumps(request))
+    )
+    if mode.private:
+        command = cell_of(build, path, mode.files, folder=socket.parent).around(command)
+    return child_command("hakaru.engine.server_binary", *command) if build.server else command
 
 
-def _started(command: list[str], *, is_child: bool) -> subprocess.Popen[str]:
-    """The server process; with `is_child` a module of ours, else a program of llama.cpp's."""
+def _started(command: list[str], binary: Path | None, mode: Mode) -> subprocess.Popen[str]:
+    """The server process: `binary` of llama.cpp's, or else a module of ours."""
+    environment = (engine_environment() if binary else child_environment()) | MALLOC_ENVIRONMENT
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -93,7 +109,7 @@ def _started(command: list[str], *, is_child: bool) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env=(child_environment() if is_child else engine_environment()) | MALLOC_ENVIRONMENT,
+        env=told(environment) if mode.private else environment,
         # Ctrl-C is for the parent, which then ends this process in order
         start_new_session=True,
     )
@@ -145,7 +161,7 @@ class EngineServer:
         self.log = ServerLog()
         self._is_ready = False
         command = server_command(path, settings, socket=self.socket, mode=self.mode)
-        self.process = _started(command, is_child=self._binary is None)
+        self.process = _started(command, self._binary, self.mode)
         assert self.process.stdout and self.process.stderr
         self.log.listen(self.process.stderr)
 
@@ -169,7 +185,7 @@ class EngineServer:
 
         def give_up() -> None:
             too_slow.set()
-            self.process.kill()
+            self.kill()
 
         timer = threading.Timer(patience_s, give_up)
         timer.daemon = True
@@ -223,7 +239,7 @@ class EngineServer:
             "the engine's server process ended ({how}) while it served {path}; its last words: "
             "{last}",
             log=list(self.log.lines),
-            how=how_it_ended(code),
+            how=how_it_ended(signal_told(code) if self.mode.private else code),
             path=self.path,
             last=self.log.last_words(),
         )
@@ -233,16 +249,23 @@ class EngineServer:
         transport = httpx.HTTPTransport(uds=str(self.socket), limits=NO_KEEPALIVE)
         return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout)
 
+    @property
+    def engine_pid(self) -> int:
+        """The number of the engine's process, below bubblewrap's where it is private."""
+        return engine_below(self.process.pid) if self.mode.private else self.process.pid
+
+    def kill(self) -> None:
+        """End the engine by force; what stands above it ends after it, when its memory is free."""
+        if (pid := self.engine_pid) == self.process.pid:
+            self.process.kill()
+        else:
+            send(signal.SIGKILL, pid)
+
     def peak_rss_bytes(self) -> int | None:
         """The process's peak resident memory so far, mapped weights included; None where the system
         does not tell.
         """
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except OSError:
-            return None
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-        return int(peak[1]) * 1024 if peak else None
+        return peak_rss_bytes(self.engine_pid)
 
     def stop(self) -> None:
         """End the process: in order if it answers, otherwise by force. A model that still loads
@@ -251,13 +274,16 @@ class EngineServer:
         try:
             if self._is_ready:
                 if self._binary:
-                    self.process.terminate()
+                    send(signal.SIGTERM, self.engine_pid)
                 if self.process.stdin:
                     with suppress(BrokenPipeError):  # it is already gone
                         self.process.stdin.close()
                 with suppress(subprocess.TimeoutExpired):
                     self.process.wait(timeout=STOP_WITHIN_S)
         finally:  # a second Ctrl-C does not leave it behind
+            self.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=GONE_WITHIN_S)
             self.process.kill()
             self.process.wait()
         self.log.wait_for_end(1)

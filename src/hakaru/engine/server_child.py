@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any
 
+from hakaru.engine.core_dump import leave_no_core_dump
 from hakaru.engine.orphan import die_with_parent
 from hakaru.engine.sampling import SPELLINGS
 from hakaru.engine.server_flags import VERBOSITY
@@ -23,6 +24,7 @@ def main() -> None:
     os.dup2(2, 1)
 
     die_with_parent()
+    leave_no_core_dump()
     import xllamacpp
 
     params = xllamacpp.CommonParams()

@@ -11,15 +11,14 @@ told: a sandbox that leaks is none.
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from hakaru.engine import bubblewrap
 from hakaru.evaluation import program
 from hakaru.language import say
 
@@ -35,10 +34,8 @@ REFUSED: Final = (
 
 def why_no_sandbox() -> str | None:
     """Why Python cannot be run safely here, in the language in use; None where it can."""
-    if not sys.platform.startswith("linux"):
-        return say("{system} has no namespaces", system=sys.platform)
-    if shutil.which("bwrap") is None:
-        return say("bubblewrap is missing: sudo apt install bubblewrap")
+    if reason := bubblewrap.why_no_bubblewrap():
+        return reason
     if not _filter():
         return say("libseccomp is missing: sudo apt install libseccomp2")
     reason = _refusal()
@@ -105,21 +102,15 @@ def _command(file: Path, rules: int) -> list[str]:
     """The command that runs the program in `file` inside bwrap. `rules` is the file descriptor of
     the filter of system calls.
     """
-    mounts = [word for path in _readable() for word in ("--ro-bind-try", path, path)]
+    mounts = [
+        word for path in bubblewrap.python_and_libraries() for word in ("--ro-bind-try", path, path)
+    ]
     return [
-        str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent", "--new-session",
-        "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--seccomp",
+        bubblewrap.program(), *bubblewrap.ALONE,
+        "--clearenv", "--uid", "65534", "--gid", "65534", "--seccomp",
         str(rules), *mounts, "--ro-bind", str(file), "/program.py", "--remount-ro", "/", "--chdir",
         "/", os.path.realpath(sys.executable), "-I", "-S", "-B", "/program.py",
     ]  # fmt: skip
-
-
-def _readable() -> list[str]:
-    """The folders of Python and its libraries, outer ones first, and the loader's cache."""
-    python = {sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
-    python |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    libraries = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store", "/etc/ld.so.cache"}
-    return sorted({os.path.realpath(path) for path in python} - {"/"} | libraries)
 
 
 @cache

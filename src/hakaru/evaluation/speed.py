@@ -297,10 +297,10 @@ def watched(
     while worst.matter and retries:
         retries, worst = retries - 1, _gpu_of_others(server)
     while len(kept) < len(samples):
-        energy, before = read_energy(), read_clock([server.process.pid])
+        energy, before = read_energy(), read_clock([server.engine_pid])
         rates = samples[len(kept)]()
         joules = read_energy().since(energy)
-        others = Others(processors=round(read_clock([server.process.pid]).others_since(before), 2))
+        others = Others(processors=round(read_clock([server.engine_pid]).others_since(before), 2))
         if others.matter and retries:
             retries -= 1
             continue
@@ -311,7 +311,7 @@ def watched(
 
 
 def _gpu_of_others(server: EngineServer) -> Others:
-    return Others(gpu=gpu_of_others(server.process.pid) if server.log.accelerator_bytes() else None)
+    return Others(gpu=gpu_of_others(server.engine_pid) if server.log.accelerator_bytes() else None)
 
 
 def _one(server: EngineServer, client: httpx.Client, prompt: list[int]) -> dict[str, float]:

@@ -72,17 +72,17 @@ class Ledger:
 
     def sha256(self, path: Path) -> str:
         """The SHA-256 of the file at `path`, remembered as long as its size and time are equal."""
-        if known := self._known_sha256(path):
+        if known := self.known_sha256(path):
             return known
         stat, name = path.stat(), str(path.resolve())
-        digest = _sha256_of(path, stat.st_size, self.watch)
+        digest = sha256_of(path, self.watch)
         self._db.write(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
             (name, stat.st_size, stat.st_mtime_ns, digest),
         )
         return digest
 
-    def _known_sha256(self, path: Path) -> str | None:
+    def known_sha256(self, path: Path) -> str | None:
         """The SHA-256 that is remembered of the unchanged file at `path`; no file is read."""
         stat, name = path.stat(), str(path.resolve())
         for row in self._db.rows(
@@ -106,7 +106,7 @@ class Ledger:
 
     def known_model_sha256(self, model: Model) -> str | None:
         """`model_sha256`, without reading a file: None where a part was never hashed as it is."""
-        known = [self._known_sha256(part) for part in model.parts]
+        known = [self.known_sha256(part) for part in model.parts]
         hashes = [sha256 for sha256 in known if sha256]
         return _sha256_of_parts(hashes) if len(hashes) == len(known) else None
 
@@ -201,9 +201,11 @@ def _sha256_of_parts(hashes: Sequence[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if others else first
 
 
-def _sha256_of(path: Path, size: int, watch: Callable[[str, int, int], None]) -> str:
+def sha256_of(
+    path: Path, watch: Callable[[str, int, int], None] = lambda step, done, total: None
+) -> str:
     """The hash, with progress: a large model takes a minute."""
-    digest, done = hashlib.sha256(), 0
+    digest, done, size = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
         while piece := file.read(READ_PIECE):
             digest.update(piece)

@@ -115,6 +115,4 @@ def remember_load(
         peak_rss_bytes=peak_rss_bytes - server.log.grown_bytes() if peak_rss_bytes else None,
         backend=server.log.backend(),
     )
-    remember_driver(
-        ledger, nvidia_process_bytes(server.process.pid), server.log.accelerator_bytes()
-    )
+    remember_driver(ledger, nvidia_process_bytes(server.engine_pid), server.log.accelerator_bytes())

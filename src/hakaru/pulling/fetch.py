@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 
+from hakaru import trust
 from hakaru.errors import Interrupted, MachineError, ModelDamaged
 from hakaru.language import say
 from hakaru.ledger import file_moved
@@ -146,6 +147,7 @@ def _name(file: File, session: Session) -> None:
     file.name_it()
     with suppress(MachineError):
         if came:
+            trust.let_go([file.kept])
             file_moved(session.ledger, part, file.kept)
     forget(file.part)
 

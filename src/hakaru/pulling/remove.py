@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from hakaru import trust
 from hakaru.errors import Misuse, ModelError, ModelNotFound
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
@@ -54,6 +55,7 @@ class Removal:
 
     def do(self) -> None:
         """Remove everything. Raises MachineError."""
+        trust.let_go(self.paths)
         for path in self.paths:
             try:
                 path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from hakaru import trust
 from hakaru.engine.builds import lab_build
 from hakaru.engine.jobs import TensorJob
 from hakaru.errors import EngineDied, EngineRefused, HakaruError, Interrupted, MachineError, Misuse
@@ -151,6 +152,7 @@ class _Write:
         except BaseException:
             journal.end(delete_parts=True)
             raise
+        trust.let_go(file.path for file in files)
         for file in reversed(files):  # the first part last: without it nobody reads the others
             file.part.replace(file.path)
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple, Unpack
 
+from hakaru.engine.isolation import is_private
 from hakaru.engine.mode import Mode, checked_alias
 from hakaru.engine.mode_of import mode_for
 from hakaru.evaluation.taken_speculation import speculation_for
@@ -34,6 +35,7 @@ def serve(
     memory: str | int | None = None,
     chat_template: str | None = None,
     alias: str | None = None,
+    private: bool | None = None,
     pages: Pages | None = None,
     allow_origin: Sequence[str] = (),
     by_hand: ByHand = AS_HAKARU_CHOOSES,
@@ -46,17 +48,20 @@ def serve(
 
     `port` None is 8600, or any free one. `memory` is the part of the free memory that may be used,
     such as "8GiB". `chat_template` names a format of llama.cpp's or a Jinja file, for a model
-    without a template. `alias` is what clients call the model, instead of its file's name. `pages`
+    without a template. `alias` is what clients call the model, instead of its file's name.
+    `private` isolates the engine (engine/isolation.py): None wherever the system allows it. `pages`
     makes what a browser sees beside the API. `allow_origin` names sites, such as
     "http://localhost:3000", whose pages may use the server. `by_hand` sets threads, layers on
-    accelerators, a draft, a projector and sampling. A model that a server of
-    ours serves already with these settings is not loaded again. However the block ends, no process
-    stays. Raises what `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
+    accelerators, a draft, a projector and sampling. A model that a server of ours serves already
+    with these settings is not loaded again. However the block ends, no process stays. Raises what
+    `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
     DoesNotFit, and nothing is loaded.
     """
     origins = [origin_of(name) for name in allow_origin]
     session = session or Session.here(keeps=False)
-    what = to_serve(model, chat_template, session, alias=alias, by_hand=by_hand, **context)
+    what = to_serve(
+        model, chat_template, session, alias=alias, private=private, by_hand=by_hand, **context
+    )
     with serve_at(
         *what, session, port=port, memory=memory, pages=pages, origins=origins
     ) as serving:
@@ -69,13 +74,16 @@ def to_serve(
     session: Session,
     *,
     alias: str | None = None,
+    private: bool | None = None,
     by_hand: ByHand = AS_HAKARU_CHOOSES,
     **context: Unpack[Context],
 ) -> ToServe:
     """The model that `model` names, with its settings and how its server is run."""
+    isolated = is_private(private, note=session.note)
     whole = whole_model(model)
     mode = mode_for(whole, chat_template, warn=session.warn)
-    mode = replace(mode, alias=checked_alias(alias) if alias is not None else None)
+    name = checked_alias(alias) if alias is not None else None
+    mode = replace(mode, alias=name, private=isolated)
     settings = settings_for(whole, **context)
     if mode.gives != "text":  # a text is pooled in one piece
         settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))

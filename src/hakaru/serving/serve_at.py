@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from hakaru import trust
 from hakaru.engine.mode import Gives, Mode
 from hakaru.errors import Interrupted, MachineError
 from hakaru.evaluation.served import check_laid_out, laid_out
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
+from hakaru.ledger import sha256_of
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.answer import Fit
@@ -30,6 +32,7 @@ from hakaru.servers import Deployment, engine_bytes, running
 from hakaru.serving.limits import limits_of
 from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
+from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.session import Session
 
 if TYPE_CHECKING:
@@ -105,19 +108,26 @@ def serve_at(
 
     `port` None is the default port, or any free one. `memory` is the part of the free memory that
     may be used. `origins`: sites whose pages may use the server; with them it is always a new one.
-    Raises NothingLoaded (a DoesNotFit), MachineError for a port in use, EngineDied if
+    Raises ModelDamaged for a file that is not the one that was served before, NothingLoaded (a
+    DoesNotFit), MachineError for a port in use, EngineDied if
     the engine does not come up or dies too often, and Interrupted for Ctrl-C before it is up.
     """
     for deployment in () if origins else running():
         if deployment.serves(model.path, settings, mode) and port in (None, deployment.port):
             yield Serving(deployment=deployment, gives=mode.gives, is_new=False)
             return
+    files = files_loaded(model, mode)
+    remember_new = check_trusted(files, session.ledger)
     with bound_socket(port) as listener:
         fit, mode = plan_to_load(
             model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
         )
         supervisor = Supervisor(
-            model.path, fit.settings, laid_out(fit, mode), on_event=session.warn
+            model.path,
+            fit.settings,
+            laid_out(fit, mode),
+            on_event=session.warn,
+            before_restart=partial(trust.check, files, sha256_of),
         )
         limits = limits_of(model, fit.settings, sees=mode.projector is not None)
         grows_bytes = fit.growth.total_bytes
@@ -132,6 +142,7 @@ def serve_at(
 
         with _answering(supervisor, listener, make_front, grows_bytes) as serving:
             check_laid_out(supervisor.server, fit)
+            remember_new()
             if mode.gives == "text" and not (mode.speculation or mode.projector):
                 with suppress(MachineError):  # a full disk keeps nobody from serving
                     remember_load(

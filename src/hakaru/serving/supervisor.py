@@ -27,7 +27,7 @@ FIRST_PAUSE_S: Final = 0.2
 
 class Supervisor:
     """One model, served until `stop`. `on_event` hears about deaths and restarts, in one sentence
-    each.
+    each. `before_restart` may raise a HakaruError, why the engine is not to be started again.
     """
 
     def __init__(
@@ -37,9 +37,10 @@ class Supervisor:
         mode: Mode | None = None,
         *,
         on_event: Callable[[str], None] = lambda text: None,
+        before_restart: Callable[[], object] = lambda: None,
     ) -> None:
         self.path, self.settings, self.mode = path, settings, mode or Mode()
-        self._on_event = on_event
+        self._on_event, self._before_restart = on_event, before_restart
         self.state: State = "loading"
         self.restarts = 0
         self.gave_up = False
@@ -77,7 +78,7 @@ class Supervisor:
         if server and was_ready:
             server.stop()
         elif server:
-            server.process.kill()  # its thread sees the end, and tidies up
+            server.kill()  # its thread sees the end, and tidies up
         if self._thread:
             self._thread.join(timeout=1)
 
@@ -129,6 +130,7 @@ class Supervisor:
         """Start one more process, which `stop` can end while it loads. False if the supervisor was
         stopped.
         """
+        self._before_restart()
         server = EngineServer(self.path, self.settings, self.mode)
         with self._lock:
             if self._stopped.is_set():

@@ -90,7 +90,7 @@ def _taken(supervisor: Supervisor) -> dict[str, int]:
 def _sentences(loaded: Loaded) -> list[str]:
     told = [say("Planned is what hakaru up says that it needs; allocated is what the engine took.")]
     try:
-        process = psutil.Process(loaded.supervisor.server.process.pid)
+        process = psutil.Process(loaded.supervisor.server.engine_pid)
         resident = format_bytes(process.memory_info().rss)
         told.append(say("Its process holds {bytes} of the RAM now.", bytes=resident))
     except (psutil.Error, EngineDied):

@@ -37,6 +37,7 @@ class ChatOptions(HandOptions):
     port: int | None
     memory: str | None
     chat_template: str | None
+    private: bool | None
 
 
 MORE: Final = "/more"
@@ -60,11 +61,16 @@ def run(options: ChatOptions) -> int:
     named = whole_model(model or last_choice() or embedded_model())
     needs_text(named, "chat")
     session = terminal_session(aside=True, keeps=False)
-    template, memory = options.chat_template, options.memory
+    served_so = serve(
+        named,
+        memory=options.memory,
+        chat_template=options.chat_template,
+        private=options.private,
+        by_hand=options.by_hand(),
+        session=session,
+    )
     try:
-        with serve(
-            named, memory=memory, chat_template=template, by_hand=options.by_hand(), session=session
-        ) as serving:
+        with served_so as serving:
             return _talk_to(serving.deployment, options)
     except Interrupted as stop:  # while it was loaded; whoever chats asked for no server
         raise KeyboardInterrupt from stop

@@ -42,6 +42,7 @@ class ServeOptions(ContextOptions, HandOptions):
     chat_template: str | None
     alias: str | None
     port: int | None
+    private: bool | None
     allow_origin: tuple[str, ...]
     drain: str
     dry_run: bool
@@ -61,6 +62,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         memory=options.memory,
         chat_template=options.chat_template,
         alias=options.alias,
+        private=options.private,
         pages=pages,
         allow_origin=options.allow_origin,
         by_hand=options.by_hand(),
@@ -196,12 +198,15 @@ def _plan(options: ServeOptions, session: Session) -> int:
         session,
         alias=options.alias,
         by_hand=options.by_hand(),
+        private=options.private,
         **options.as_context(),
     )
     fit, mode = plan_to_load(*to_load, session, memory=options.memory)
     if options.json:
         mode = laid_out(fit, mode)
-        command = server_command(to_load.model.path, fit.settings, socket=Path("SOCKET"), mode=mode)
+        command = server_command(
+            to_load.model.path, fit.settings, socket=Path("FOLDER/SOCKET"), mode=mode
+        )
         print_json({"schema": "hakaru.serve/1", "command": command, "fit": fit.as_json()})
         return 0
     print_fit(fit, [])

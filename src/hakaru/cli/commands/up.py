@@ -14,6 +14,7 @@ from hakaru.cli.tell.gain import gain_json, print_gain
 from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.tell.ways_on import next_command
 from hakaru.cli.terminal import terminal_session
+from hakaru.engine.isolation import is_private
 from hakaru.models.model import read_model
 from hakaru.serving.serve_at import Pages, serve_at
 
@@ -23,6 +24,7 @@ class UpOptions(WishOptions):
     """`hakaru up`."""
 
     port: int | None
+    private: bool | None
     no_serve: bool
 
 
@@ -49,11 +51,13 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         return 1
     if options.no_serve:
         return 0
+    session = terminal_session(aside=True, keeps=False)
+    private = is_private(options.private, note=session.note)
     serving = serve_at(
         read_model(decision.path),
         decision.served,
-        decision.mode,
-        terminal_session(aside=True, keeps=False),
+        replace(decision.mode, private=private),
+        session,
         port=options.port,
         memory=options.memory,
         pages=pages,

@@ -9,6 +9,7 @@ from hakaru.cli.parameters import (
     hand_options,
     memory_option,
     optional_model,
+    private_option,
     taking,
     template_option,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @hand_options
 @memory_option
 @template_option
+@private_option
 @taking
 def chat(options: "ChatOptions") -> int:
     """Talk to the running server, or to a model file."""

@@ -13,6 +13,7 @@ from hakaru.cli.parameters import (
     memory_option,
     model_argument,
     port_option,
+    private_option,
     taking,
     template_option,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     "--alias", metavar="NAME", help="What clients call the model, instead of its file's name."
 )
 @port_option
+@private_option
 @click.option(
     "--allow-origin",
     multiple=True,

@@ -10,6 +10,7 @@ from hakaru.cli.parameters import (
     json_option,
     optional_model,
     port_option,
+    private_option,
     taking,
     wishes,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @optional_model
 @wishes
 @port_option
+@private_option
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
 @again_option
 @json_option

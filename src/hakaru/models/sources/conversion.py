@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hakaru import trust
 from hakaru.errors import EngineRefused, Misuse, system_reason
 from hakaru.models.model import read_model
 from hakaru.models.sources.choice import choices, roles_of_files
@@ -84,6 +85,7 @@ def convert(
                     "`dry_run` out once, or name the GGUF file.",
                     folder=folder,
                 )
+            trust.let_go([out])
             with written_whole(out) as part:
                 _run(converter, folder, part, on_line)
                 read_model(part)
