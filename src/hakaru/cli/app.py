@@ -22,7 +22,8 @@ class Verbs(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in VERBS:
             raise KeyError(name)
-        command: click.Command = getattr(import_module(f"hakaru.cli.verbs.{name}"), name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"hakaru.cli.verbs.{module}"), module)
         speak(command)
         return command
 

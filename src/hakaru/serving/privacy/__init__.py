@@ -1,0 +1,1 @@
+"""Whether anything leaks: from the cell of the engine, and from hakaru's commands."""

@@ -1,0 +1,79 @@
+"""Whether hakaru's commands call anybody: each runs in an empty network namespace, where the kernel
+counts what wants to leave.
+
+Where there is no route, Linux refuses a connection or a packet and counts it (`OutNoRoutes` in
+/proc/net/snmp and snmp6). A packet to this machine itself is no leak, but UDP is counted as one,
+since a name may be asked of a resolver here; the sockets of resolvers are hidden. A command that
+works there needs no network; one that also counts nothing asked for none.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from hakaru.engine.bubblewrap import program, why_no_bubblewrap
+from hakaru.language import say
+from hakaru.serving.privacy.leaks import Finding
+
+WITHIN_S: Final = 120.0
+RESOLVERS: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd", "/run/avahi-daemon")
+"""Unix sockets by which another process would ask for a name."""
+RUN: Final = 'f=$1; shift; "$@"; code=$?; cat /proc/net/snmp /proc/net/snmp6 > "$f"; exit $code'
+COUNTED: Final = ("IpOutNoRoutes", "Ip6OutNoRoutes", "UdpOutDatagrams", "Udp6OutDatagrams")
+
+
+def command_findings(commands: Sequence[tuple[str, Sequence[str]]]) -> list[Finding]:
+    """What each command, by its name, asked of the network. The commands are hakaru's arguments."""
+    if reason := why_no_bubblewrap():
+        return [
+            Finding(of="command", name=name, verdict="unknown", evidence=reason)
+            for name, _ in commands
+        ]
+    hakaru = [sys.executable, "-P", "-m", "hakaru"]
+    return [counted(name, [*hakaru, *arguments]) for name, arguments in commands]
+
+
+def counted(name: str, command: Sequence[str]) -> Finding:
+    """What one program asked of the network."""
+    hidden = [word for path in RESOLVERS if os.path.isdir(path) for word in ("--tmpfs", path)]
+    with tempfile.NamedTemporaryFile(prefix="hakaru-") as kept:
+        cut = [program(), "--unshare-net", "--die-with-parent", "--dev-bind", "/", "/", *hidden]
+        try:
+            done = subprocess.run(
+                [*cut, "--", "sh", "-c", RUN, "sh", kept.name, *command],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                timeout=WITHIN_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            late = say("it did not end within {seconds:.0f} s", seconds=WITHIN_S)
+            return Finding(of="command", name=name, verdict="unknown", evidence=late)
+        counts = counts_of(Path(kept.name).read_text(encoding="ascii"))
+    told = ", ".join(f"{key} {counts[key]}" for key in COUNTED if key in counts)
+    if any(counts.get(key) for key in COUNTED):
+        return Finding(of="command", name=name, verdict="fail", evidence=told)
+    if done.returncode != 0 or not counts:
+        words = done.stderr.strip().rpartition("\n")[2]
+        failed = say("exit code {code}: {words}", code=done.returncode, words=words)
+        return Finding(of="command", name=name, verdict="unknown", evidence=failed)
+    return Finding(of="command", name=name, verdict="pass", evidence=told)
+
+
+def counts_of(text: str) -> dict[str, int]:
+    """The counters of both files: `Ip: A B` above `Ip: 1 2` -> IpA 1, IpB 2, and `Ip6A 3`."""
+    counts: dict[str, int] = {}
+    heads: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):
+            counts[first] = int(rest[0])
+        elif first in heads:
+            counts |= {
+                first[:-1] + key: int(n) for key, n in zip(heads.pop(first), rest, strict=True)
+            }
+        else:
+            heads[first] = rest
+    return counts
