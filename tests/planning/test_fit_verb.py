@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from hakaru.cli import run
-from hakaru.errors import DoesNotFit, Misuse
+from hakaru.engine.lab import Lab
+from hakaru.errors import DoesNotFit, EngineDied, Misuse
 from hakaru.hardware.machine import Device, Machine, Memory, SilentDevice
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
+from hakaru.memory.context import Context, settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
-from hakaru.models.sources.find import whole_model
+from hakaru.models.sources.find import find_model, whole_model
 from hakaru.planning.fit import fit
 from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.session import Session
@@ -67,6 +69,31 @@ def test_another_type_of_a_model_keeps_all_that_the_engine_needs(name: str) -> N
     """
     asked = fit(name, hardware="L4", preset="Q8_0", n_ctx=512, source="dry-run")
     assert asked.verdict == "fits"
+
+
+@pytest.mark.parametrize(
+    ("name", "n_parallel", "type_k", "dies"),
+    [
+        ("phi-4", 2, "q8_0", True),
+        ("phi-4", 1, "q8_0", False),
+        ("phi-4", 4, "f16", False),
+        ("phi-4-mini-instruct", 4, "q8_0", False),
+    ],
+)
+def test_a_cache_of_which_the_engine_dies_is_refused_by_its_reason(
+    name: str, n_parallel: int, type_k: str, dies: bool
+) -> None:
+    """It is refused where the engine really dies, and nowhere else."""
+    asked: Context = {"n_ctx": 4096, "n_parallel": n_parallel, "type_k": type_k, "type_v": type_k}
+    model = read_model(find_model(name).path)
+    if dies:
+        with pytest.raises(Misuse, match="larger graph than"):
+            fit(name, hardware="H100", preset="Q8_0", **asked)
+        with pytest.raises(EngineDied):
+            Lab().dry_run(model.path, settings_for(model, **asked))
+    else:
+        fitted = fit(name, hardware="H100", preset="Q8_0", source="dry-run", **asked)
+        assert fitted.verdict == "fits"
 
 
 def test_what_is_told_on_the_way_goes_to_the_session(tmp_path: Path, tiny_model: Path) -> None:

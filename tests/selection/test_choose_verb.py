@@ -10,6 +10,7 @@ from hakaru.errors import Misuse, ModelNotFound
 from hakaru.models.model import as_preset, read_model
 from hakaru.models.sources.find import find_model
 from hakaru.planning.extras import mtp_extra
+from hakaru.planning.fit import fit
 from hakaru.selection.choose import choose
 from hakaru.selection.speculative_row import guessing, guessing_lines
 
@@ -33,6 +34,22 @@ def test_the_json_has_what_it_promises() -> None:
         for score in row["quality"]:
             assert score.keys() >= {"metric", "value", "source", "date"}
     assert {"machine", "constraints", "left_out", "relax"} <= data.keys()
+
+
+@pytest.mark.parametrize("machine", ["M2 16GB", "16GB RAM", "RTX 3060 12GB + 32GiB RAM"])
+def test_a_row_takes_what_fit_says_and_is_started_as_fit_says(machine: str) -> None:
+    """With the context checkpoints that have room; rows are compared without them."""
+    rows = choose("chat", hardware=machine, top=4).rows
+    for row in rows:
+        asked = row.task.settings
+        fitted = fit(
+            row.model.id, hardware=machine, preset=row.type, source="computed",
+            n_ctx=asked.n_ctx, type_k=asked.type_k, type_v=asked.type_v,
+        ).as_json()  # fmt: skip
+        assert row.memory_bytes == fitted["total_bytes"]
+        assert row.flags == fitted["flags"]
+    if "+" not in machine:  # one memory, into which the checkpoints go
+        assert any(row.memory_bytes > 1.2 * row.least_bytes for row in rows)
 
 
 def test_every_model_is_a_row_or_is_counted() -> None:

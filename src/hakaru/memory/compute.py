@@ -26,9 +26,14 @@ from hakaru.memory.flash_attention import Backend, has_kernel
 from hakaru.memory.layers import blueprint_of
 from hakaru.memory.schedule import Place, Schedule, Start, alive_at_peak, peak_bytes, schedule
 from hakaru.memory.settings import ContextSettings
+from hakaru.models.architectures.parts.blueprint import Attention, Dense, Residual
 from hakaru.models.shape import Shape
 
 PIPELINE_COPIES: Final = 4
+FEWEST_TENSORS: Final = Residual(Attention(fused=True), Dense(fused=True), late=True)
+"""The layer of Phi 3, of six tensors."""
+LEAST_THAT_DIE: Final = 40
+"""Its layers from which `check_graph` refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +205,27 @@ def knows_partial_offload(shape: Shape) -> bool:
     is then split over devices, llama.cpp turns flash attention off, and buffers grow by gigabytes.
     """
     return shape.record.graph is None or not shape.record.graph.splits_attention
+
+
+def check_graph(shape: Shape, settings: ContextSettings) -> None:
+    """Raise Misuse where the engine has no room for the nodes of its own graph, and dies at the
+    load. It keeps room for eight nodes per tensor; Phi has few tensors per layer, and turning what
+    is stored, for several conversations, takes more. Seen with 40 layers, not with 32. Source:
+    llama.cpp, src/llama-context.cpp (graph_max_nodes).
+    """
+    graph = shape.record.graph
+    if not graph or graph.layer != FEWEST_TENSORS or shape.n_layer < LEAST_THAT_DIE:
+        return
+    several = settings.n_parallel > 1 and not settings.kv_unified
+    kept = {settings.type_k: shape.n_embd_head_k, settings.type_v: shape.n_embd_head_v}
+    turned = [type_ for type_, head in kept.items() if is_rotated(type_, head)]
+    if several and turned:
+        raise Misuse(
+            "the cache type {type} with {n} conversations needs a larger graph than llama.cpp "
+            "makes for this model, and llama.cpp dies of it; choose f16, or one conversation.",
+            type=turned[0],
+            n=settings.n_parallel,
+        )
 
 
 def is_rotated(type_: str, head: int) -> bool:

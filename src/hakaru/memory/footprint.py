@@ -13,7 +13,7 @@ from typing import Final
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
-from hakaru.memory.compute import compute_bytes
+from hakaru.memory.compute import check_graph, compute_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import buffer_bytes
 from hakaru.models.caches import LayerCache
@@ -118,7 +118,10 @@ def layers_cache_bytes(caches: Sequence[LayerCache], settings: ContextSettings) 
 
 
 def kv_cache_bytes(shape: Shape, settings: ContextSettings) -> int:
-    """Bytes that all layers keep. The caches of the shape must be known."""
+    """Bytes that all layers keep. The caches of the shape must be known. Raises Misuse for a cache
+    with which the engine does not load the model.
+    """
+    check_graph(shape, settings)
     return sum(layers_cache_bytes(shape.caches or (), settings))
 
 

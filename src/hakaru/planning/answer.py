@@ -76,8 +76,7 @@ class Fit:
         """The arguments of llama-server that make this plan; none for what does not fit."""
         if self.verdict == "does_not_fit":
             return []
-        no_prompts = ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of prompts in RAM
-        return self.settings.as_flags() + no_prompts + self.placement.layout.flags()
+        return self.placement.layout.server_flags(self.settings)
 
     def explanation(self) -> list[Term]:
         """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hakaru.hardware.machine import Device
+from hakaru.memory.settings import ContextSettings
 
 FitVerdict = Literal["fits", "tight", "does_not_fit"]
 MARGIN: Final = 0.03
@@ -104,6 +105,11 @@ class Layout:
     def n_gpu_layers(self) -> int:
         """The argument of `-ngl`: all items on accelerators."""
         return sum(self.counts)
+
+    def server_flags(self, settings: ContextSettings) -> list[str]:
+        """The arguments of a llama-server that keeps to the plan."""
+        no_prompts = ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of prompts in RAM
+        return settings.as_flags() + no_prompts + self.flags()
 
     def flags(self) -> list[str]:
         """The arguments of llama-server that make this layout."""

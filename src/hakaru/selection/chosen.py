@@ -84,6 +84,7 @@ class Chosen:
             "max_users": contender.most_users() if conditions.traffic.users > 1 else None,
             "devices": [share.as_json() for share in contender.placement.devices],
             "memory_bytes": contender.memory_bytes,
+            "least_bytes": contender.least_bytes,
             "projector": contender.eyes.as_json() if contender.eyes else None,
             "assumed_projector_bytes": contender.eyes.assumed_bytes if contender.eyes else None,
             "download_bytes": contender.sized.file_bytes,
@@ -103,7 +104,7 @@ class Chosen:
             "gated": model.gated,
             "misses": list(contender.misses),
             "frontier": contender in self.search.frontier,
-            "flags": [*contender.task.settings.as_flags(), *contender.placement.layout.flags()],
+            "flags": contender.flags,
             "why": why(contender, self.search),
             **({"cost": cost.as_json() if cost else None} if self.prices else {}),
         }

@@ -1,12 +1,14 @@
 """One row: a model at a type, with a cache and a context, placed on a machine. Pure."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.settings import MAX_CONTEXT, MAX_PARALLEL, ContextSettings
 from hakaru.models.catalogue import KnownModel
 from hakaru.models.scores import Score
+from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.placement import Task, placement
 from hakaru.planning.search import largest
 from hakaru.planning.shares import Placement
@@ -36,16 +38,18 @@ class Speeds:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Contender:
-    """A row; rows are told apart by identity."""
+    """A row; rows are told apart by identity. Has no slots, so that what its memory grows to is
+    worked out once.
+    """
 
     model: KnownModel
     type: str
     sized: Sized
     task: Task  # what was placed
     hardware: Hardware  # where
-    placement: Placement
+    placed: Placement  # with as few context checkpoints as there may be
     speeds: Speeds
     score: Score | None  # in the column that leads for the task
     first_token_s: float | None  # seconds until the first word, by the predicted speed
@@ -80,10 +84,31 @@ class Contender:
         """How many ask at the same time."""
         return self.task.settings.n_parallel
 
+    @cached_property
+    def _grown(self) -> tuple[Placement, ContextSettings]:
+        return with_checkpoints(self.placed, self.task)
+
+    @property
+    def placement(self) -> Placement:
+        """Where it lies, with the context checkpoints that have room, as `fit` says it."""
+        return self._grown[0]
+
+    @property
+    def flags(self) -> list[str]:
+        """The arguments of a llama-server that keeps to this."""
+        return self.placed.layout.server_flags(self._grown[1])
+
     @property
     def memory_bytes(self) -> int:
-        """What it takes, on all devices and in RAM."""
+        """What it takes when it has grown with use, on all devices and in RAM."""
         return self.placement.total_bytes
+
+    @property
+    def least_bytes(self) -> int:
+        """What it takes where there is little room: what it grows to depends on the room, so rows
+        are compared by this.
+        """
+        return self.placed.total_bytes
 
     @property
     def eyes(self) -> Seeing | None:
@@ -103,9 +128,9 @@ class Contender:
     @property
     def is_whole(self) -> bool:
         """Whether all layers lie on accelerators, or there are none."""
-        layout = self.placement.layout
+        layout = self.placed.layout
         return not layout.counts or (
-            layout.n_gpu_layers == self.placement.n_items and not layout.n_cpu_moe
+            layout.n_gpu_layers == self.placed.n_items and not layout.n_cpu_moe
         )
 
     def longest(self) -> int:
@@ -132,7 +157,7 @@ class Contender:
         return min(
             (share.device.usable_bytes * (1 - margin) - share.needed_bytes)
             / (larger.needed_bytes - share.needed_bytes)
-            for share, larger in zip(self.placement.devices, most.devices, strict=True)
+            for share, larger in zip(self.placed.devices, most.devices, strict=True)
             if larger.verdict(margin) != "fits"
         )
 
@@ -152,4 +177,4 @@ class Contender:
     def _with(self, settings: ContextSettings) -> Placement:
         """The same layout at other settings."""
         task = replace(self.task, settings=settings)
-        return placement(task, self.hardware, self.placement.layout)
+        return placement(task, self.hardware, self.placed.layout)

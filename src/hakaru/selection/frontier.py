@@ -1,4 +1,4 @@
-"""Which rows no other row beats in everything: score, speed and memory. Pure."""
+"""Which rows no other row beats in everything: score, speed and the least memory. Pure."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def beats(a: Contender, b: Contender) -> bool:
     """
     if a.score is None or b.score is None or a.model.id == b.model.id or a.is_below_four_bits:
         return False
-    ours = better_up(a.score), a.speed, -a.memory_bytes
-    theirs = better_up(b.score), b.speed, -b.memory_bytes
+    ours = better_up(a.score), a.speed, -a.least_bytes
+    theirs = better_up(b.score), b.speed, -b.least_bytes
     return ours != theirs and all(x >= y for x, y in zip(ours, theirs, strict=True))
 
 

@@ -269,7 +269,7 @@ def contender_of(
     first, soonest = _first_token_s(speeds, conditions)
     return Contender(
         model=model, type=variant.type, sized=pieces, task=task, hardware=where.hardware,
-        placement=placed, speeds=speeds, first_token_s=first,
+        placed=placed, speeds=speeds, first_token_s=first,
         writes=conditions.traffic.n_answer > 0,
         score=lead.score_of(model, conditions.task) if lead else None,
         measured=known,

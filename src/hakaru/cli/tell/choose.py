@@ -105,8 +105,7 @@ def explained_lines(chosen: Chosen) -> list[str]:
         told = [_told(score) for score in scores]
         lines.append(f"{contender.model.id}: {say('; ').join(told) or say('not measured')}")
     if first := chosen.recommended:
-        flags = [*first.task.settings.as_flags(), *first.placement.layout.flags()]
-        lines.append(say("llama-server flags: {flags}", flags=whole(" ".join(flags))))
+        lines.append(say("llama-server flags: {flags}", flags=whole(" ".join(first.flags))))
     return lines
 
 
