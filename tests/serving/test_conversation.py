@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hakaru.errors import EngineRefused
 from hakaru.serving.conversation import Conversation
 
 
@@ -59,3 +60,52 @@ def test_without_a_limit_none_is_asked(ask: Callable[[Conversation, str], Any]) 
     talk.turns.append({"role": "assistant", "content": "begun"})
     list(ask(talk, "count"))
     assert "max_tokens" not in heard[0]
+
+
+def with_room(n_ctx: int, heard: list[list[str]], *, tells: bool = True) -> Conversation:
+    """With a server whose context holds `n_ctx` letters, and refuses more; it may tell both
+    numbers.
+    """
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        texts = [turn["content"] for turn in json.loads(request.content)["messages"]]
+        n = sum(map(len, texts))
+        if n > n_ctx:
+            error: dict[str, Any] = {"message": "too long", "code": "context_length_exceeded"}
+            numbers = {"n_prompt_tokens": n, "n_ctx": n_ctx} if tells else {}
+            return httpx.Response(400, json={"error": error | numbers})
+        heard.append(texts)
+        events: list[dict[str, Any]] = [
+            {"choices": [{"delta": {"content": "yes"}, "finish_reason": "stop"}]},
+            {"choices": [], "usage": {"total_tokens": n + 3}},
+        ]
+        return httpx.Response(200, text="".join(f"data: {json.dumps(e)}\n\n" for e in events))
+
+    client = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://x/v1/")
+    return Conversation(client, "m", system="s")
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_where_the_context_is_full_the_oldest_turns_go(tells: bool) -> None:
+    """And no more than need to, with some room where the server tells how long it all is. The
+    instruction stays, and a question stands first.
+    """
+    heard: list[list[str]] = []
+    talk = with_room(18, heard, tells=tells)
+    for text in ("a", "bbbbbbb", "cccc"):
+        assert list(talk.ask(text)) == ["yes"]
+    assert heard[1] == ["s", "a", "yes", "bbbbbbb"]
+    assert heard[2] == (["s", "cccc"] if tells else ["s", "bbbbbbb", "yes", "cccc"])
+    assert talk.n_left_out == (4 if tells else 2)
+    assert talk.n_used == sum(map(len, heard[2])) + 3
+
+
+def test_a_question_that_is_too_long_alone_is_refused_and_forgotten() -> None:
+    """Nothing could go that would make room; what was said before stays."""
+    heard: list[list[str]] = []
+    talk = with_room(20, heard)
+    list(talk.ask("aaaa"))
+    with pytest.raises(EngineRefused, match="too long"):
+        list(talk.ask("b" * 30))
+    assert len(heard) == 1
+    assert list(talk.ask("c")) == ["yes"]

@@ -1,10 +1,8 @@
-"""`hakaru chat`: talk in the terminal. Ctrl-C stops an answer; Ctrl-C or Ctrl-D at the prompt ends
-the conversation. An answer that never ends by itself, as small models give them, is stopped after
-`--max-tokens`; `/more` goes on with it.
-"""
+"""`hakaru chat`: talk in the terminal, to the server that runs or to a model that is loaded."""
 
+import os
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,36 +10,47 @@ from typing import Final
 import httpx
 
 from hakaru.choosing.evidence import last_choice
-from hakaru.cli.options import HandOptions
-from hakaru.cli.output import print_aside, warn
+from hakaru.cli.called import given
+from hakaru.cli.options import ContextOptions, HandOptions
+from hakaru.cli.output import print_aside
+from hakaru.cli.slash_commands import COMMANDS, Talk
+from hakaru.cli.talking import answer_once, talk_on
 from hakaru.cli.terminal import terminal_session
+from hakaru.cli.typed_lines import AtTerminal, Piped, Typing
 from hakaru.cli.words import english_only
 from hakaru.engine.mode_of import needs_text
-from hakaru.errors import EngineRefused, Interrupted, Misuse, Terminated
-from hakaru.language import say
+from hakaru.errors import Interrupted, Misuse
+from hakaru.language import listed, say
 from hakaru.models.embedded import embedded_model, is_english_only
+from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
+from hakaru.places import data_dir
 from hakaru.servers import Deployment, running
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.serve import serve
 
+HISTORY: Final = "HAKARU_CHAT_HISTORY"
+"""The environment variable that, set to 0, keeps nothing of what is typed."""
+AT_LOAD: Final = (
+    "--context", "--ubatch", "--cache-type-k", "--cache-type-v", "--parallel", "--threads",
+    "--gpu-layers", "--draft", "--mmproj", "--memory", "--chat-template", "--private",
+)  # fmt: skip
+"""Options that say how a model is loaded: too late for one that is served already."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class ChatOptions(HandOptions):
+class ChatOptions(ContextOptions, HandOptions):
     """`hakaru chat`."""
 
     model: str | None
     system: str | None
     prompt: str | None
     max_tokens: int
+    no_history: bool
     port: int | None
     memory: str | None
     chat_template: str | None
     private: bool | None
-
-
-MORE: Final = "/more"
-"""What a person types to have a cut answer continued."""
 
 
 def run(options: ChatOptions) -> int:
@@ -51,6 +60,7 @@ def run(options: ChatOptions) -> int:
     model, port = options.model, options.port
     served = [d for d in running() if port in (None, d.port)]
     if model is None and served:
+        _refuse_options_of_loading(served[0])
         return _talk_to(served[0], options)
     if port is not None and model is None:
         raise Misuse(
@@ -58,7 +68,7 @@ def run(options: ChatOptions) -> int:
             "--port {port}",
             port=port,
         )
-    named = whole_model(model or last_choice() or embedded_model())
+    named = _model(model)
     needs_text(named, "chat")
     session = terminal_session(aside=True, keeps=False)
     served_so = serve(
@@ -68,6 +78,7 @@ def run(options: ChatOptions) -> int:
         private=options.private,
         by_hand=options.by_hand(),
         session=session,
+        **options.as_context(),
     )
     try:
         with served_so as serving:
@@ -76,83 +87,93 @@ def run(options: ChatOptions) -> int:
         raise KeyboardInterrupt from stop
 
 
+def _model(named: str | None) -> Model:
+    """The model that is named, else the one of the last decision, else the one that comes with
+    hakaru. What nobody named is said.
+    """
+    if named is not None:
+        return whole_model(named)
+    chosen = last_choice()
+    model = whole_model(chosen or embedded_model())
+    if chosen:
+        print_aside(say("No server runs: loading {path}, the last choice here.", path=model.path))
+    else:
+        print_aside(
+            say("No server runs: loading {path}, which comes with hakaru.", path=model.path.name)
+        )
+    return model
+
+
+def _refuse_options_of_loading(server: Deployment) -> None:
+    late = [option for option in given() if option in AT_LOAD]
+    if late:
+        raise Misuse(
+            "{options}: says how a model is loaded, but {model} is served already at port {port}; "
+            "name a model to load another one.",
+            options=listed(late),
+            model=server.model,
+            port=server.port,
+        )
+
+
 def _talk_to(server: Deployment, options: ChatOptions) -> int:
     with httpx.Client(base_url=f"{server.url}/", timeout=None) as client:
         conversation = Conversation(
-            client, server.model, options.system, max_tokens=options.max_tokens
+            client,
+            server.model,
+            options.system,
+            max_tokens=options.max_tokens,
+            sampling=_sampling(options),
         )
-        return _talk(conversation, options.prompt, is_english=is_english_only(Path(server.path)))
-
-
-def _talk(conversation: Conversation, prompt: str | None, *, is_english: bool = False) -> int:
-    if prompt is not None:
-        _answer(conversation, prompt, is_last=True)
-        return 0
-    with suppress(ImportError):
-        import readline  # noqa: F401 -- line editing and history for input()
-    if sys.stdin.isatty():
-        print(
-            say("{model}. Ctrl-C stops an answer, Ctrl-D ends.", model=conversation.model),
-            file=sys.stderr,
-        )
-        if is_english:
-            print_aside(english_only("hakaru chat MODEL.gguf"))
-    while True:
-        try:
-            text = input("> " if sys.stdin.isatty() else "")
-        except Terminated:
-            raise
-        except (EOFError, KeyboardInterrupt):
-            print(file=sys.stderr)
+        talk = _opened(conversation, server)
+        if options.prompt is not None:
+            answer_once(talk, options.prompt)
             return 0
-        if text.strip():
-            try:
-                _answer(conversation, text)
-            except Terminated:
-                raise
-            except KeyboardInterrupt:
-                continue
-            except EngineRefused as error:
-                warn(str(error))
+        talk_on(talk, _typing(talk, options, Path(server.path)))
+        if sys.stdin.isatty():
+            print(file=sys.stderr)
+    return 0
 
 
-def _answer(conversation: Conversation, text: str, *, is_last: bool = False) -> None:
-    """Print the answer to `text`, or with MORE what follows an answer that was cut."""
-    wants_more = text.strip() == MORE
-    if wants_more and not conversation.goes_on:
-        print(say("[no answer was cut: there is nothing to go on with]"), file=sys.stderr)
-        return
-    answer = conversation.more() if wants_more else conversation.ask(text)
-    with closing(answer) as pieces:
-        try:
-            for piece in pieces:
-                print(piece, end="", flush=True)
-        except KeyboardInterrupt:
-            print(" …")
-            raise
-    print()
-    if conversation.is_cut:
-        print(_cut(conversation, is_last=is_last), file=sys.stderr)
-    if conversation.tokens_per_s:
-        print(
-            say(
-                "({n} tokens, {rate:.1f} tokens/s)",
-                n=conversation.n_tokens,
-                rate=conversation.tokens_per_s,
-            ),
-            file=sys.stderr,
-        )
-
-
-def _cut(conversation: Conversation, *, is_last: bool) -> str:
-    """Why an answer ended before its end, and how to read on."""
-    n, limit = conversation.n_tokens, conversation.max_tokens
-    if limit is None or n < limit:
-        return say("[stopped: the context is full]")
-    if is_last or not conversation.goes_on:  # not even begun: the model was still thinking
-        return say("[stopped after {n} tokens; for more: --max-tokens {more}]", n=n, more=4 * n)
-    return say(
-        "[stopped after {n} tokens; /more goes on, --max-tokens {more} allows more]",
-        n=n,
-        more=4 * n,
+def _opened(conversation: Conversation, server: Deployment) -> Talk:
+    """The conversation, with what the server tells of itself, if it does."""
+    talk = Talk(
+        conversation=conversation,
+        where=say("{model} at {url}: {path}", model=server.model, url=server.url, path=server.path),
     )
+    with suppress(httpx.HTTPError, ValueError, AttributeError):
+        told = conversation.client.get(f"{server.url.removesuffix('/v1')}/props").json()
+        talk.n_ctx = told.get("default_generation_settings", {}).get("n_ctx")
+        talk.sees = bool(told.get("modalities", {}).get("vision"))
+    return talk
+
+
+def _typing(talk: Talk, options: ChatOptions, path: Path) -> Typing:
+    """Where questions come from; a person at a terminal is greeted."""
+    if not sys.stdin.isatty():
+        return Piped(sys.stdin.read)
+    print_aside(
+        say(
+            "{model}. Ctrl-C stops an answer, Ctrl-D ends, /help lists more.",
+            model=talk.conversation.model,
+        )
+    )
+    if is_english_only(path):
+        print_aside(english_only("hakaru chat MODEL.gguf"))
+    if not options.no_history and os.environ.get(HISTORY) != "0":
+        talk.history = data_dir() / "chat-history"
+        if not talk.history.exists():
+            print_aside(
+                say(
+                    "What you type is kept for the arrow keys in {path}, for you alone; answers "
+                    "are not. With --no-history nothing is kept, and /forget removes it.",
+                    path=talk.history,
+                )
+            )
+    return AtTerminal(talk.history, (f"/{name}" for name in COMMANDS))
+
+
+def _sampling(options: ChatOptions) -> dict[str, float]:
+    """What the options say of choosing tokens, by the names of a request."""
+    named = options.by_hand().sampling.as_json()
+    return {("temperature" if name == "temp" else name): value for name, value in named.items()}

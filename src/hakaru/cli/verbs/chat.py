@@ -6,6 +6,7 @@ import click
 
 from hakaru.cli.number_types import TOKENS
 from hakaru.cli.parameters import (
+    context_options,
     hand_options,
     memory_option,
     optional_model,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     help="Stop an answer after so many tokens; /more goes on.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the running server.")
+@click.option("--no-history", is_flag=True, help="Keep nothing of what is typed.")
+@context_options
 @hand_options
 @memory_option
 @template_option
