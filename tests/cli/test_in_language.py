@@ -26,7 +26,9 @@ KEPT = {
         "RAM",
         "SIGTERM",
     ),
-    *("http", "localhost", "SIGTERM"),
+    *("http", "localhost", "SIGTERM", "privacy"),
+    *("Tab", "bash", "bashrc", "zsh", "zshrc", "compinit", "fish", "eval", "completion"),
+    *("config", "completions"),
     *(
         "KV",
         "K",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hakaru.cli.completing import model_names
 from hakaru.cli.number_types import RATE, TOKENS
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.language import LANGUAGES, listed
@@ -75,12 +76,14 @@ def taking(command: Callable[[Options], int]) -> Callable[..., int]:
 
 def model_argument(function: F) -> F:
     """The model, required: a file, a folder, or where it can be found."""
-    return click.argument("model", metavar="MODEL")(function)
+    return click.argument("model", metavar="MODEL", shell_complete=model_names)(function)
 
 
 def optional_model(function: F) -> F:
     """The model, or what the command takes without one."""
-    return click.argument("model", required=False, metavar="[MODEL]")(function)
+    return click.argument("model", required=False, metavar="[MODEL]", shell_complete=model_names)(
+        function
+    )
 
 
 def hardware_option(function: F) -> F:
@@ -163,7 +166,10 @@ def hand_options(function: F) -> F:
                 help="Layers on accelerators.  [default: as many as fit]",
             ),
             click.option(
-                "--draft", metavar="MODEL", help="A smaller model, which guesses tokens ahead."
+                "--draft",
+                metavar="MODEL",
+                shell_complete=model_names,
+                help="A smaller model, which guesses tokens ahead.",
             ),
             click.option(
                 "--mmproj",

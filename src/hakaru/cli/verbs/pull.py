@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hakaru.cli.completing import model_names
 from hakaru.cli.number_types import TOKENS
 from hakaru.cli.parameters import dry_run_option, json_option, memory_option, taking
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     epilog="MODEL is a name of the catalogue, hf:org/repo or https://…; without a TYPE, such as "
     "Q4_K_M, the most exact one is taken that fits here."
 )
-@click.argument("model", metavar="MODEL[:TYPE]")
+@click.argument("model", metavar="MODEL[:TYPE]", shell_complete=model_names)
 @click.option(
     "--context",
     type=TOKENS,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hakaru.cli.called import browser, given
+from hakaru.cli.completing import model_names
 from hakaru.cli.parameters import (
     PATH,
     TASK_FORMAT,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=TASK_FORMAT)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=model_names)
 @click.option(
     "--reference", metavar="MODEL", help="The model it is compared with.  [default: itself]"
 )
