@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import shlex
 
 import pytest
@@ -22,12 +23,15 @@ ADDRESS = "http://127.0.0.1:8600/v1"
 )
 def test_the_calls_are_those_of_the_model(gives: Gives, endpoint: str, field: str) -> None:
     """A model that gives vectors is not asked for text; JSON and Python are whole."""
-    address, shell, *others = (example.text for example in examples(ADDRESS, gives))
-    assert address == ADDRESS
-    words = shlex.split(shell)
+    told = {example.label: example.text for example in examples(ADDRESS, gives)}
+    assert told["Address for any OpenAI client"] == ADDRESS
+    words = shlex.split(told["In a shell"])
     assert words[:2] == ["curl", f"{ADDRESS}/{endpoint}"]
     assert field in json.loads(words[-1])
-    for python in others[:1]:
+    if python := told.get("In Python"):
         ast.parse(python)
         assert f'base_url="{ADDRESS}"' in python
-    assert ("hakaru chat" in others) == (gives == "text")
+    body = re.search(r"JSON\.stringify\((.*)\),", told["In JavaScript"])
+    assert body and json.loads(body[1]) == json.loads(words[-1])
+    assert f'fetch("{ADDRESS}/{endpoint}"' in told["In JavaScript"]
+    assert ("hakaru chat" in told.values()) == (gives == "text")

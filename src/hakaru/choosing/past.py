@@ -37,6 +37,11 @@ def past_of(sha256: str, settings: ContextSettings) -> Past | None:
     return None
 
 
+def latest_decision(sha256: str) -> dict[str, Any] | None:
+    """The evidence of the latest decision that knew the file with this hash."""
+    return next(_latest_first(sha256), None)
+
+
 def _latest_first(sha256: str) -> Iterator[dict[str, Any]]:
     """The evidence that names this hash; what another version wrote in other words is left out."""
     try:

@@ -70,6 +70,11 @@ def style_sheet() -> str:
     return _read("choice.css") + _read("page.css")
 
 
+def served_style_sheet() -> str:
+    """The style sheet of the pages that a server shows."""
+    return style_sheet() + _read("serving.css")
+
+
 def picture_style() -> Any:
     """The style sheet of the picture of a choice, on white."""
     from markupsafe import Markup
@@ -78,7 +83,7 @@ def picture_style() -> Any:
 
 
 def page_script(name: str) -> str:
-    """A script of the pages: `copy.js`, whose buttons copy a text, or `models.js`."""
+    """A script of the pages, such as `copy.js`, whose buttons copy a text."""
     return _read(name)
 
 

@@ -23,17 +23,40 @@ def examples(base_url: str, gives: Gives) -> list[Example]:
     ]
     if gives != "reranker":  # the client of OpenAI has no call for it
         told.append(Example(say("In Python"), _python(base_url, gives)))
+    told.append(Example(say("In JavaScript"), _javascript(base_url, gives)))
     if gives == "text":
         told.append(Example(say("In another terminal"), "hakaru chat"))
     return told
 
 
-def _curl(base_url: str, gives: Gives) -> str:
-    endpoint, body = {
+def _request(gives: Gives) -> tuple[str, str]:
+    """The endpoint, and a body as JSON."""
+    return {
         "text": ("chat/completions", '{"messages": [{"role": "user", "content": "Hello!"}]}'),
         "embedding": ("embeddings", '{"input": "Hello!"}'),
         "reranker": ("rerank", '{"query": "Hello!", "documents": ["Good morning.", "A stone."]}'),
     }[gives]
+
+
+def _javascript(base_url: str, gives: Gives) -> str:
+    endpoint, body = _request(gives)
+    value = {
+        "text": "choices[0].message.content",
+        "embedding": "data[0].embedding",
+        "reranker": "results[0].index",
+    }[gives]
+    return (
+        f'const response = await fetch("{base_url}/{endpoint}", {{\n'
+        '  method: "POST",\n'
+        '  headers: { "Content-Type": "application/json" },\n'
+        f"  body: JSON.stringify({body}),\n"
+        "});\n"
+        f"console.log((await response.json()).{value});"
+    )
+
+
+def _curl(base_url: str, gives: Gives) -> str:
+    endpoint, body = _request(gives)
     return f"curl {base_url}/{endpoint} -H 'Content-Type: application/json' -d '{body}'"
 
 

@@ -7,7 +7,6 @@ Nothing is measured for a page, and no file is hashed: a file that was never has
 measured. Where something is missing, the page has the command that measures it.
 """
 
-import shlex
 from dataclasses import dataclass
 
 from hakaru.choosing.past import Past, past_of
@@ -17,22 +16,13 @@ from hakaru.evaluation.tiers import TIERS, one_word_in
 from hakaru.evaluation.timing import Timing
 from hakaru.language import say
 from hakaru.ledger import Ledger
-from hakaru.memory.context import settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.serving.serve_at import Loaded
 from hakaru.session import Session
 from hakaru.units import Figure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """One figure of the page."""
-
-    label: str
-    value: str
-    note: str
-    kind: str = ""  # "good" or "bad", for the colour of the sign that the value begins with
+from hakaru.web.cards import Card
+from hakaru.web.pasted import options, shell_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +96,7 @@ def cards(measured: Measured) -> list[Card]:
 
 def commands(measured: Measured, model: Model, settings: ContextSettings) -> list[tuple[str, str]]:
     """What would measure what is not known: sentences, each with its command."""
-    told, command = [], f"hakaru test {_shell(model)}{_options(model, settings)}"
+    told, command = [], f"hakaru test {shell_path(model)}{options(model, settings)}"
     if measured.decode is None:
         told.append((say("How fast it is here was not measured yet. To measure it:"), command))
     if measured.loss is None:
@@ -183,21 +173,3 @@ def _range(figure: Figure, *, is_contended: bool) -> str:
 def _short(n: float) -> str:
     """A speed with about three digits."""
     return f"{n:,.0f}" if n >= 100 else f"{n:.1f}"
-
-
-def _shell(model: Model) -> str:
-    """The model's path as a shell takes it, whatever stands in its name."""
-    return shlex.quote(str(model.path))
-
-
-def _options(model: Model, settings: ContextSettings) -> str:
-    """The options that make these settings, as far as they are not the usual ones."""
-    usual = settings_for(model)
-    asked = {
-        "--context": (settings.n_ctx, usual.n_ctx),
-        "--parallel": (settings.n_parallel, usual.n_parallel),
-        "--ubatch": (settings.n_ubatch, usual.n_ubatch),
-        "--cache-type-k": (settings.type_k, usual.type_k),
-        "--cache-type-v": (settings.type_v, usual.type_v),
-    }
-    return "".join(f" {name} {value}" for name, (value, other) in asked.items() if value != other)

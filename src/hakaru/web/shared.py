@@ -1,10 +1,16 @@
-"""What all pages have in common: the headers, the style sheet, and the script that copies."""
+"""What all pages have in common: the headers, the style sheets, the scripts, and who may ask for a
+piece of a page.
+"""
+
+from collections.abc import Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hakaru.language import LANGUAGES, say
-from hakaru.pictures.page_file import page_script, style_sheet
+from hakaru.pictures.page_file import page_script, served_style_sheet
+from hakaru.serving.refusals import error_response
 
 
 def headers(
@@ -27,13 +33,30 @@ def headers(
     }
 
 
+PIECE: Final = headers()
+"""Headers of a piece that a script of ours puts into its page."""
+
+
+def own_pages_only(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """`answer`, but only for pages of this very server. A page of another port of this machine may
+    use the API (`serving.callers`), but has no business with what a page of ours is made of.
+    """
+
+    def guarded(request: Request) -> Response:
+        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+            return error_response(403, "this is for the server's own page", "forbidden_origin")
+        return answer(request)
+
+    return guarded
+
+
 def style(request: Request) -> Response:
     """The style sheet."""
-    return Response(style_sheet(), media_type="text/css", headers=headers())
+    return Response(served_style_sheet(), media_type="text/css", headers=headers())
 
 
 def script(request: Request) -> Response:
-    """The script that is named as its address: of the buttons that copy, or of the models."""
+    """The script that is named as its address."""
     name = request.url.path.removeprefix("/")
     return Response(page_script(name), media_type="text/javascript", headers=headers())
 

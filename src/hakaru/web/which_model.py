@@ -25,13 +25,13 @@ from hakaru.models.benchmarks import TASKS
 from hakaru.pictures import page_file
 from hakaru.serving.serve_at import Loaded
 from hakaru.session import Session
-from hakaru.web.shared import copy_words, headers, language_of
+from hakaru.web.shared import copy_words, headers, language_of, own_pages_only
 
 if TYPE_CHECKING:
     from hakaru.selection.chosen import Chosen
 
 HEADERS: Final = headers(scripts="'self'", asks="'self'")
-SCRIPTS: Final = ("/copy.js", "/models.js")
+SCRIPTS: Final = ("/copy.js", "/ask.js")
 KEPT_S: Final = 600.0
 """So long an answer is kept. Free memory changes, but nobody chooses a model by the minute."""
 
@@ -114,13 +114,14 @@ def models_routes(ask: Ask, runnable: Callable[[str], str]) -> list[BaseRoute]:
             scripts=SCRIPTS,
             models=models_part(task, language),
             answer=answer,
+            failed=say("The server gave no answer."),
             **copy_words(),
         )
         return HTMLResponse(page, status, headers=HEADERS)
 
     return [
         Route("/models", lambda request: respond(request, "models.html")),
-        Route("/models/rows", lambda request: respond(request, "models_rows.html")),
+        Route("/models/rows", own_pages_only(lambda request: respond(request, "models_rows.html"))),
     ]
 
 
@@ -136,7 +137,6 @@ def models_part(task: str, language: str) -> dict[str, Any]:
         "language": language,
         "show": say("Show"),
         "waiting": say("Looking through the catalogue …"),
-        "failed": say("The server gave no answer."),
     }
 
 

@@ -1,12 +1,11 @@
-// The part "Models": asks the page's own server when it comes into view, and whenever the task or the
-// language is changed. Of several questions the last one is answered.
+// Forms that are answered by a piece of the page's own server: whenever something in them is changed,
+// and those with `data-at-once` also when they come into view. Of several questions the last one is
+// answered.
 "use strict";
 
-{
-  const section = document.getElementById("models");
-  const form = section.querySelector("form");
-  const answer = document.getElementById("models-answer");
-  const told = document.getElementById("models-status");
+for (const form of document.querySelectorAll("form[data-asks]")) {
+  const answer = document.getElementById(form.dataset.answer);
+  const told = document.getElementById(form.dataset.status);
   let asked = null;
 
   async function show() {
@@ -14,19 +13,19 @@
     asked = new AbortController();
     const { signal } = asked;
     told.className = "note";
-    told.textContent = section.dataset.waiting;
+    told.textContent = form.dataset.waiting;
     answer.setAttribute("aria-busy", "true");
     try {
       const query = new URLSearchParams(new FormData(form));
-      const response = await fetch(`/models/rows?${query}`, { signal });
-      if (!response.ok) throw new Error(`status ${response.status}`);
+      const response = await fetch(`${form.dataset.asks}?${query}`, { signal });
+      if (!response.ok && response.status !== 400) throw new Error(`status ${response.status}`);
       answer.innerHTML = await response.text();
       letCopy(answer);
       told.className = "unseen"; // it stands on the page
       told.textContent = answer.firstElementChild.dataset.said;
     } catch {
       if (signal.aborted) return;
-      told.textContent = section.dataset.failed;
+      told.textContent = form.dataset.failed;
     }
     answer.removeAttribute("aria-busy");
   }
@@ -36,11 +35,11 @@
     event.preventDefault();
     show();
   });
-  if (answer.childElementCount === 0) {
+  if ("atOnce" in form.dataset && answer.childElementCount === 0) {
     new IntersectionObserver((entries, observer) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
       show();
-    }).observe(section);
+    }).observe(form);
   }
 }
