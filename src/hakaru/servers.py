@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 
@@ -39,11 +39,15 @@ class Deployment:
     settings: dict[str, object]
     own_bytes: int = 0  # in the engine's memory when it was ready, without the model's file
     grows_bytes: int = 0  # the engine may take so many more with use
+    host: str = HOST
+    scheme: Literal["http", "https"] = "http"
+    key: str = ""  # for commands of this user's, where the server asks for one
 
     @property
     def url(self) -> str:
         """The base URL for OpenAI clients."""
-        return f"http://{HOST}:{self.port}/v1"
+        host = {"0.0.0.0": HOST, "::": "::1"}.get(self.host, self.host)
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
     @property
     def record(self) -> Path:

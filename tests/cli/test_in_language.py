@@ -47,6 +47,9 @@ KEPT = {
         "C",
         "GiB",
         "GB",
+        "HTTPS",
+        "PEM",
+        "TLS",
         "imatrix",
     ),
     *(

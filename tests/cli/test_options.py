@@ -23,8 +23,10 @@ def test_a_commands_options_are_its_clicks(name: str) -> None:
     """No option of click's without a field, no field without an option, and no other default."""
     command = COMMANDS[name]
     assert command.callback
-    does = import_module("hakaru.cli.commands." + name.partition("_")[0])
-    kind = getattr(does, "".join(map(str.capitalize, name.split("_"))) + "Options")
+    does = import_module("hakaru.cli.commands." + name.partition("_")[0].replace("-", "_"))
+    kind = getattr(
+        does, "".join(map(str.capitalize, name.replace("-", "_").split("_"))) + "Options"
+    )
     assert inspect.unwrap(command.callback).__annotations__["options"] == kind.__name__
     read = {p.name: p for p in command.params if p.name != "help"}
     fields = {field.name: field for field in dataclasses.fields(kind)}

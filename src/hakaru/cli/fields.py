@@ -7,14 +7,16 @@ imports hakaru typed no option. Where a person typed options, each field is told
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "alias", "allow_origin", "answer_tokens", "backend", "bits", "bpw", "calibrate",
-    "chat_template",
-    "cloud", "converter", "depth", "draft", "drain", "dry_run", "electricity", "fit",
-    "for_hardware", "force", "full_speed", "hardware", "importance", "key", "language", "license",
+    "alias", "allow_origin", "answer_tokens", "api_key", "api_key_file", "backend", "bits",
+    "bpw", "calibrate", "chat_template", "cloud", "converter", "depth", "draft",
+    "drain", "dry_run", "electricity", "fit",
+    "for_hardware", "force", "full_speed", "hardware", "host", "importance", "insecure",
+    "key", "language", "license",
     "memory", "min_p", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only",
     "overwrite", "pin", "plot",
     "port", "price", "private", "prompt_tokens", "prompts", "race", "reference", "repeat_penalty",
-    "report", "seed", "size", "source", "speculative", "task", "tasks", "temp", "tokens_per_day",
+    "report", "seed", "size", "source", "speculative", "task", "tasks", "temp",
+    "tls_cert", "tls_key", "tokens_per_day",
     "top", "top_k", "top_p", "users", "vision", "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {

@@ -1,9 +1,11 @@
-"""Who may ask: programs on this machine, and the pages of sites that the person named.
+"""Who may ask: programs on this machine, who has a key, and the pages of sites that the person
+named.
 
 A browser sends the requests of every page that it shows, so an address on this machine protects
 nobody by itself. The Host header must name this machine, also after DNS rebinding; the Origin
 header must name this machine or a site of `--allow-origin`, whose pages also get the CORS headers
-without which a browser hides the answer from them.
+without which a browser hides the answer from them. Where other machines may ask, everybody needs a
+key, and the server does not know by which names it is reached: there the Host header is not judged.
 """
 
 from collections.abc import Sequence
@@ -15,15 +17,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.limits import MAX_BODY
 from hakaru.serving.refusals import error_response, too_large
 
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+OPEN: Final = frozenset({"/health"})
+"""What is answered without a key. The list of models would tell strangers what is served."""
 REMEMBERED_S: Final = 600
 """How long a browser may go without asking again whether a page may ask."""
 
 
-def who_may_ask(origins: Sequence[str] = ()) -> list[Middleware]:
+def who_may_ask(
+    origins: Sequence[str] = (), entrance: Entrance = ON_THIS_MACHINE
+) -> list[Middleware]:
     """The middleware that turns others away. `origins`: as `origins.origin_of` spells them."""
     cors = Middleware(
         CORSMiddleware,
@@ -32,7 +39,9 @@ def who_may_ask(origins: Sequence[str] = ()) -> list[Middleware]:
         allow_headers=["*"],
         max_age=REMEMBERED_S,
     )
-    return [Middleware(OnlyCallers, origins=frozenset(origins)), *([cors] if origins else [])]
+    callers = Middleware(OnlyCallers, origins=frozenset(origins), is_local=entrance.is_local)
+    keys = Middleware(OnlyWithKey, entrance=entrance)  # behind CORS: a browser asks that without
+    return [callers, *([cors] if origins else []), *([keys] if entrance.digests else [])]
 
 
 class OnlyCallers:
@@ -41,8 +50,8 @@ class OnlyCallers:
     text; this answers as the API.
     """
 
-    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
-        self.app, self.origins = app, origins
+    def __init__(self, app: ASGIApp, origins: frozenset[str], is_local: bool = True) -> None:
+        self.app, self.origins, self.is_local = app, origins, is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._refusal(Request(scope)) if scope["type"] == "http" else None
@@ -52,7 +61,7 @@ class OnlyCallers:
         """The answer to a request that no route may see; None for the others."""
         headers = request.headers
         host = headers.get("host", "")
-        if not _is_local(host):
+        if self.is_local and not _is_local(host):
             return error_response(
                 403,
                 f"the Host header names '{host}'; this server answers on this machine only",
@@ -60,7 +69,8 @@ class OnlyCallers:
             )
         origin = headers.get("origin")
         is_named = origin is not None and origin.lower() in self.origins
-        is_local = origin is None or _is_local(origin.partition("://")[2])
+        page = origin.partition("://")[2] if origin else ""
+        is_local = not origin or _is_local(page) or (not self.is_local and page == host)
         if not is_named and (not is_local or headers.get("sec-fetch-site") == "cross-site"):
             return error_response(
                 403,
@@ -78,6 +88,34 @@ class OnlyCallers:
         if not length.isdigit() or int(length) > MAX_BODY:
             return too_large(length, MAX_BODY)
         return None
+
+
+class OnlyWithKey:
+    """ASGI middleware: nothing but `OPEN` is answered to who has no key of `entrance`'s, as
+    `Authorization: Bearer KEY` or, as Anthropic's clients send it, `x-api-key: KEY`.
+    """
+
+    def __init__(self, app: ASGIApp, entrance: Entrance) -> None:
+        self.app, self.entrance = app, entrance
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = None
+        asks = scope["type"] == "http" and scope["path"] not in OPEN
+        if asks and not self.entrance.lets_in(_key(Request(scope))):
+            answer = error_response(
+                401,
+                "this server asks for a key: Authorization: Bearer KEY, or x-api-key: KEY; whoever "
+                "runs it makes one with hakaru key add",
+                "invalid_api_key",
+            )
+            answer.headers["www-authenticate"] = "Bearer"
+        await (answer or self.app)(scope, receive, send)
+
+
+def _key(request: Request) -> str | None:
+    """The key of a request; None where it has none."""
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else request.headers.get("x-api-key")
 
 
 def _is_local(host: str) -> bool:

@@ -9,6 +9,7 @@ no connection is accepted any more, and the engine ends after the last of them.
 import asyncio
 import socket
 import time
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -26,11 +27,17 @@ class Front(uvicorn.Server):
     thread, so the signals of the process are not its business.
     """
 
-    def __init__(self, gateway: Starlette, supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        gateway: Starlette,
+        supervisor: Supervisor,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        cert, key = certificate or (None, None)
         super().__init__(
             uvicorn.Config(
                 gateway, http=Connection, ws="none", log_level="critical", access_log=False,
-                timeout_graceful_shutdown=0,
+                timeout_graceful_shutdown=0, ssl_certfile=cert, ssl_keyfile=key,
             )
         )  # fmt: skip
         self._supervisor = supervisor

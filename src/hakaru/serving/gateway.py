@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from hakaru.engine.mode import Gives
 from hakaru.serving.callers import who_may_ask
+from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.forwarding import Forwarding
 from hakaru.serving.intake import Refused
 from hakaru.serving.limits import Limits
@@ -44,9 +45,10 @@ def make_gateway(
     limits: Limits,
     pages: Sequence[BaseRoute] = (),
     origins: Sequence[str] = (),
+    entrance: Entrance = ON_THIS_MACHINE,
 ) -> Starlette:
     """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see
-    beside the API, `origins` the sites whose pages may use it.
+    beside the API, `origins` the sites whose pages may use it, `entrance` says who needs a key.
     """
     engine = Forwarding(supervisor, limits)
 
@@ -59,7 +61,7 @@ def make_gateway(
         routes=[*_Endpoints(supervisor, engine).routes(), *pages],
         lifespan=lifespan,
         exception_handlers=_HANDLERS,
-        middleware=who_may_ask(origins),
+        middleware=who_may_ask(origins, entrance),
     )
 
 

@@ -14,6 +14,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.models.sources.find import Reference, whole_model
 from hakaru.serving.by_hand import AS_HAKARU_CHOOSES, ByHand
+from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.origins import origin_of
 from hakaru.serving.serve_at import Pages, Serving, serve_at
 from hakaru.session import Session
@@ -38,6 +39,7 @@ def serve(
     private: bool | None = None,
     pages: Pages | None = None,
     allow_origin: Sequence[str] = (),
+    entrance: Entrance = ON_THIS_MACHINE,
     by_hand: ByHand = AS_HAKARU_CHOOSES,
     session: Session | None = None,
     **context: Unpack[Context],
@@ -52,7 +54,8 @@ def serve(
     `private` isolates the engine (engine/isolation.py): None wherever the system allows it. `pages`
     makes what a browser sees beside the API. `allow_origin` names sites, such as
     "http://localhost:3000", whose pages may use the server. `by_hand` sets threads, layers on
-    accelerators, a draft, a projector and sampling. A model that a server of ours serves already
+    accelerators, a draft, a projector and sampling. `entrance` (`entrance.entrance_for`) is another
+    address, keys and TLS. A model that a server of ours serves already
     with these settings is not loaded again. However the block ends, no process stays. Raises what
     `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
     DoesNotFit, and nothing is loaded.
@@ -63,7 +66,7 @@ def serve(
         model, chat_template, session, alias=alias, private=private, by_hand=by_hand, **context
     )
     with serve_at(
-        *what, session, port=port, memory=memory, pages=pages, origins=origins
+        *what, session, port=port, memory=memory, pages=pages, origins=origins, entrance=entrance
     ) as serving:
         yield serving
 

@@ -29,6 +29,7 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.dry_run import remember_load
 from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
+from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.limits import limits_of
 from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
@@ -102,23 +103,25 @@ def serve_at(
     memory: str | int | None = None,
     pages: Pages | None = None,
     origins: Sequence[str] = (),
+    entrance: Entrance = ON_THIS_MACHINE,
     warns_of_idle_gpu: bool = True,
 ) -> Iterator[Serving]:
     """Serve `model` while the block lasts; where it is served already, that server is taken.
 
     `port` None is the default port, or any free one. `memory` is the part of the free memory that
-    may be used. `origins`: sites whose pages may use the server; with them it is always a new one.
+    may be used. `origins`: sites whose pages may use the server; with them, or with another
+    `entrance` than this machine's, it is always a new one.
     Raises ModelDamaged for a file that is not the one that was served before, NothingLoaded (a
     DoesNotFit), MachineError for a port in use, EngineDied if
     the engine does not come up or dies too often, and Interrupted for Ctrl-C before it is up.
     """
-    for deployment in () if origins else running():
-        if deployment.serves(model.path, settings, mode) and port in (None, deployment.port):
-            yield Serving(deployment=deployment, gives=mode.gives, is_new=False)
-            return
+    is_usual = not origins and entrance == ON_THIS_MACHINE
+    if is_usual and (deployment := _served_already(model, settings, mode, port)):
+        yield Serving(deployment=deployment, gives=mode.gives, is_new=False)
+        return
     files = files_loaded(model, mode)
     remember_new = check_trusted(files, session.ledger)
-    with bound_socket(port) as listener:
+    with bound_socket(port, entrance.host) as listener:
         fit, mode = plan_to_load(
             model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
         )
@@ -138,9 +141,10 @@ def serve_at(
             from hakaru.serving.front import Front  # a web framework, which nobody else needs
             from hakaru.serving.gateway import make_gateway
 
-            return Front(make_gateway(supervisor, limits, routes, origins), supervisor)
+            gateway = make_gateway(supervisor, limits, routes, origins, entrance)
+            return Front(gateway, supervisor, entrance.certificate)
 
-        with _answering(supervisor, listener, make_front, grows_bytes) as serving:
+        with _answering(supervisor, listener, make_front, grows_bytes, entrance) as serving:
             check_laid_out(supervisor.server, fit)
             remember_new()
             if mode.gives == "text" and not (mode.speculation or mode.projector):
@@ -149,6 +153,17 @@ def serve_at(
                         supervisor.server, model, machine=session.machine, ledger=session.ledger
                     )
             yield serving
+
+
+def _served_already(
+    model: Model, settings: ContextSettings, mode: Mode, port: int | None
+) -> Deployment | None:
+    """A server that serves the model so, and asks nobody for a key."""
+    for deployment in running():
+        is_there = port in (None, deployment.port) and not deployment.key
+        if is_there and deployment.serves(model.path, settings, mode):
+            return deployment
+    return None
 
 
 def plan_to_load(
@@ -184,13 +199,20 @@ def _answering(
     listener: socket.socket,
     make_front: "Callable[[], Front]",
     grows_bytes: int,
+    entrance: Entrance,
 ) -> Iterator[Serving]:
     """The engine started, its record written, and the gateway answering on `listener` in a
     thread.
     """
     front = make_front()
     deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
-    deployment = replace(deployment, grows_bytes=grows_bytes)
+    deployment = replace(
+        deployment,
+        grows_bytes=grows_bytes,
+        host=entrance.host,
+        scheme="https" if entrance.certificate else "http",
+        key=entrance.own_key,
+    )
     serving = Serving(deployment=deployment, gives=supervisor.mode.gives, front=front)
 
     def answer() -> None:

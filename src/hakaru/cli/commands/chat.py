@@ -117,7 +117,11 @@ def _refuse_options_of_loading(server: Deployment) -> None:
 
 
 def _talk_to(server: Deployment, options: ChatOptions) -> int:
-    with httpx.Client(base_url=f"{server.url}/", timeout=None) as client:
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
+    # our own server on this machine: its certificate may be for another name
+    with httpx.Client(
+        base_url=f"{server.url}/", timeout=None, headers=headers, verify=server.scheme == "http"
+    ) as client:
         conversation = Conversation(
             client,
             server.model,

@@ -24,6 +24,7 @@ from hakaru.evaluation.served import laid_out
 from hakaru.language import say
 from hakaru.models.embedded import is_english_only
 from hakaru.servers import running
+from hakaru.serving.entrance import entrance_for
 from hakaru.serving.serve import serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
@@ -44,6 +45,12 @@ class ServeOptions(ContextOptions, HandOptions):
     port: int | None
     private: bool | None
     allow_origin: tuple[str, ...]
+    host: str | None
+    api_key: tuple[str, ...]
+    api_key_file: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    insecure: bool
     drain: str
     dry_run: bool
     json: bool
@@ -53,6 +60,14 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
     """Serve a model file until Ctrl-C."""
     if options.json and not options.dry_run:
         raise Misuse("--json goes with `dry_run` here: it prints the plan; leave it out to serve.")
+    entrance = entrance_for(
+        host=options.host,
+        api_key=options.api_key,
+        api_key_file=options.api_key_file,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
+        insecure=options.insecure,
+    )
     session = terminal_session(aside=True, keeps=False)
     if options.dry_run:
         return _plan(options, session)
@@ -66,6 +81,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         pages=pages,
         allow_origin=options.allow_origin,
         by_hand=options.by_hand(),
+        entrance=entrance,
         session=session,
         **options.as_context(),
     )
@@ -159,11 +175,14 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     if guesses := serving.deployment.settings.get("speculation"):
         is_named = bool(serving.deployment.settings.get("must_guess"))
         yield _guesses(Speculation.from_json(cast("dict[str, Any]", guesses)), is_named=is_named)
-    if has_pages:
+    if has_pages and not serving.deployment.key:
         yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
     if serving.gives != "text":
         return
-    yield say("For programs: any OpenAI client, base_url {url}, no key", url=url)
+    if serving.deployment.key:
+        yield say("For programs: any OpenAI client, base_url {url}, with your key", url=url)
+    else:
+        yield say("For programs: any OpenAI client, base_url {url}, no key", url=url)
     if is_english_only(source or Path(serving.deployment.path)):
         yield english_only("hakaru up MODEL.gguf")
     port = ("--port", str(serving.deployment.port)) if len(running()) > 1 else ()

@@ -6,6 +6,7 @@ import click
 
 from hakaru.cli.called import browser
 from hakaru.cli.parameters import (
+    PATH,
     context_options,
     dry_run_option,
     hand_options,
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
     metavar="ORIGIN",
     help="A site whose pages may use the server: http://localhost:3000 (repeatable).",
 )
+@click.option(
+    "--host", metavar="ADDRESS", help="Address to listen at; others than 127.0.0.1 need a key."
+)
+@click.option("--api-key", metavar="KEY", multiple=True, help="A key to ask for (repeatable).")
+@click.option("--api-key-file", metavar="FILE", type=PATH, help="Keys to ask for, one a line.")
+@click.option("--tls-cert", metavar="FILE", type=PATH, help="Certificate for HTTPS, in PEM.")
+@click.option("--tls-key", metavar="FILE", type=PATH, help="The certificate's key, in PEM.")
+@click.option("--insecure", is_flag=True, help="Let other machines in without TLS.")
 @click.option(
     "--drain",
     default="10s",
