@@ -82,7 +82,7 @@ def candidates_told(evidence: dict[str, Any]) -> dict[str, Any]:
         "small": small,
         "picture": say("Loss against memory; the table below has the same figures"),
         "key": say(
-            "Numbers are those of the table. Dark: taken. Filled: meets every constraint. Empty: "
+            "Numbers are those of the table. Ringed: taken. Filled: meets every constraint. Empty: "
             "does not, or that is not proven. Dashed: predicted, not measured. Bars: the "
             "intervals. What loses nothing stands on the lower edge."
         ),
@@ -118,7 +118,7 @@ def _row(
         number=number,
         name=name_of((candidate["type"], (candidate["cache_type_k"], candidate["cache_type_v"]))),
         memory=bytes_told(candidate["total_bytes"], unit),
-        loss="-" if loss is None else f"{loss.value:.4f}" if loss.value else "0",
+        loss="-" if loss is None else f"{loss.value:.3g}" if loss.value else "0",
         loss_span=_loss_span(loss, is_measured=bool(candidate["kld_mean"])),
         speed=short_rate(speed.value) if speed else "-",
         speed_span=_span(short_rate(speed.lowest), short_rate(speed.highest)) if speed else "",
@@ -135,7 +135,7 @@ def _loss_span(loss: Figure | None, *, is_measured: bool) -> str:
     """The interval of a loss; empty where there is none, as for the source."""
     if loss is None or not loss.value:
         return ""
-    span = _span(f"{loss.lowest:.4f}", f"{loss.highest:.4f}")
+    span = _span(f"{loss.lowest:.3g}", f"{loss.highest:.3g}")
     return span if is_measured else say("predicted, {span}", span=span)
 
 
