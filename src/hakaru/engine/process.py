@@ -5,14 +5,19 @@ end is told.
 import os
 import re
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from hakaru.hardware.nvidia import pinned_order
 
 KEPT_LINES: Final = 400
 """Lines of a child's log that its parent keeps."""
+GONE_WITHIN_S: Final = 5.0  # from SIGKILL to the end of a process with much memory
+LOOK_S: Final = 0.005
 CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
 """ggml would start a debugger when it aborts, which delays the end and hides the reason."""
 
@@ -54,6 +59,17 @@ def send(number: int, pid: int) -> None:
     """Send a signal to a process that may be gone already."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def end_by_force(pid: int) -> None:
+    """Kill a process that is no child of this one, and return when its memory is free."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.kill()
+        until = time.monotonic() + GONE_WITHIN_S
+        # its parent may be stopped, and then does not see it end
+        while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+            time.sleep(LOOK_S)
 
 
 def peak_rss_bytes(pid: int) -> int | None:

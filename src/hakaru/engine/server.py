@@ -24,6 +24,7 @@ from hakaru.engine.mode import Mode
 from hakaru.engine.process import (
     child_command,
     child_environment,
+    end_by_force,
     engine_environment,
     how_it_ended,
     peak_rss_bytes,
@@ -42,7 +43,6 @@ STOP_WITHIN_S: Final = 0.5
 """Seconds for an end in order. A busy engine does not hear that it should end; it holds nothing
 that would be lost.
 """
-GONE_WITHIN_S: Final = 5.0  # from SIGKILL to the end of a process with much memory
 POLL_S: Final = 0.02  # between two questions to a program that does not say when it is ready
 ANSWERS_WITHIN_S: Final = 5.0
 LOAD_BYTES_PER_S: Final = 20e6
@@ -255,11 +255,10 @@ class EngineServer:
         return engine_below(self.process.pid) if self.mode.private else self.process.pid
 
     def kill(self) -> None:
-        """End the engine by force; what stands above it ends after it, when its memory is free."""
-        if (pid := self.engine_pid) == self.process.pid:
-            self.process.kill()
-        else:
-            send(signal.SIGKILL, pid)
+        """End the engine by force, and what stands above it when its memory is free."""
+        if (pid := self.engine_pid) != self.process.pid:
+            end_by_force(pid)
+        self.process.kill()
 
     def peak_rss_bytes(self) -> int | None:
         """The process's peak resident memory so far, mapped weights included; None where the system
@@ -282,9 +281,6 @@ class EngineServer:
                     self.process.wait(timeout=STOP_WITHIN_S)
         finally:  # a second Ctrl-C does not leave it behind
             self.kill()
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=GONE_WITHIN_S)
-            self.process.kill()
             self.process.wait()
         self.log.wait_for_end(1)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
