@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +70,16 @@ def room_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """Every module that the file imports, also inside functions."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -91,22 +98,22 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_nobody_imports_upward_or_sideways_into_a_face(path: Path) -> None:
+def test_nobody_imports_upward_or_sideways_into_a_face() -> None:
     """Data flows down the page: a room imports itself and lower floors; rooms of one floor import
     each other only where noted.
     """
     floor = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
-    here = room_of(path)
-    for module in imports(path):
-        parts = module.split(".")
-        if parts[0] == "hakaru" and len(parts) > 1 and parts[1] in floor and parts[1] != here:
-            assert floor[parts[1]] <= floor[here], (
-                f"{here} imports {parts[1]}, which stands above it"
-            )
-            assert here not in {"cli", "web"} or parts[1] not in {"cli", "web"}, (
-                "the faces do not know each other"
-            )
+    for path in FILES:
+        here = room_of(path)
+        for module in imports(path):
+            parts = module.split(".")
+            if parts[0] == "hakaru" and len(parts) > 1 and parts[1] in floor and parts[1] != here:
+                assert floor[parts[1]] <= floor[here], (
+                    f"{path} imports {parts[1]}, which stands above it"
+                )
+                assert here not in {"cli", "web"} or parts[1] not in {"cli", "web"}, (
+                    f"{path}: the faces do not know each other"
+                )
 
 
 def test_rooms_have_no_import_cycle() -> None:
@@ -132,21 +139,19 @@ def test_rooms_have_no_import_cycle() -> None:
 
 def is_pure(path: Path) -> bool:
     """By the list above, or by the word of the file's own docstring."""
-    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    told = ast.get_docstring(tree_of(path)) or ""
     name = str(path.relative_to(SOURCE))
     return (name.startswith(PURE) and name not in NOT_PURE) or re.search(
         r"\bPure\b", told
     ) is not None
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if is_pure(p)], ids=lambda p: str(p.relative_to(SOURCE))
-)
-def test_pure_rooms_touch_no_world(path: Path) -> None:
+def test_pure_rooms_touch_no_world() -> None:
     """What calls itself pure takes values and returns values."""
-    allowed = PURE_BY_VALUE.get(str(path.relative_to(SOURCE)), set())
-    touched = {m.split(".")[0] for m in imports(path)} & IMPURE_MODULES - allowed
-    assert not touched
+    for path in filter(is_pure, FILES):
+        allowed = PURE_BY_VALUE.get(str(path.relative_to(SOURCE)), set())
+        touched = {m.split(".")[0] for m in imports(path)} & IMPURE_MODULES - allowed
+        assert not touched, path
 
 
 HALVES: Final = {
@@ -231,11 +236,7 @@ def test_a_dry_run_imports_no_heavy_library(tiny: Path) -> None:
 )
 def test_no_command_takes_a_bag_of_options(path: Path) -> None:
     """Options are one value with named fields, so that mypy sees a misspelt one."""
-    functions = [
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
-    ]
+    functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)]
     bags = [
         f.name
         for f in functions
@@ -250,7 +251,7 @@ LONGEST: Final = {"function": 60, "class": 150}
 def too_long() -> Iterator[str]:
     """The functions and classes with more lines than LONGEST allows, by their names."""
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 kind = "class" if isinstance(node, ast.ClassDef) else "function"
                 if (node.end_lineno or 0) - node.lineno >= LONGEST[kind]:
@@ -286,15 +287,17 @@ PYTHON = sorted(
 )
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
-def test_only_tables_keep_their_own_layout(path: Path) -> None:
+def test_only_tables_keep_their_own_layout() -> None:
     """Everything else is laid out by the formatter."""
-    text = path.read_text(encoding="utf-8")
-    kept = {n for n, line in enumerate(text.split("\n"), start=1) if line.endswith("# fmt: skip")}
-    if kept:
-        nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt | ast.expr)]
-        tables = {node.end_lineno for node in nodes if is_table(node)}
-        assert kept <= tables
+    for path in PYTHON:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        kept = {n for n, line in enumerate(lines, start=1) if line.endswith("# fmt: skip")}
+        ending = (
+            node
+            for node in (ast.walk(tree_of(path)) if kept else ())
+            if isinstance(node, ast.stmt | ast.expr) and node.end_lineno in kept
+        )
+        assert kept == {node.end_lineno for node in ending if is_table(node)}, path
 
 
 def test_the_repository_names_no_machine_of_ours() -> None:
