@@ -193,7 +193,7 @@ def test_hugging_face_s_program_lists_so(model: str) -> None:
             ["test", f"./{NAME}", f"./{NAME}", "--parallel", "2", "--cache-type-k", "q8_0",
              "--cache-type-v", "q8_0"],
         ),
-        (["chat", NAME], ["`n_ctx` 2048"], ["ls", "--catalog", "small"]),
+        (["chat", NAME], ["`n_ctx` 2048"], ["chat", f"./{NAME}", "--context", "2048"]),
         (["serve", NAME], [], ["ls", "--catalog", "small"]),
     ],
 )  # fmt: skip

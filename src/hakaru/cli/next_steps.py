@@ -41,7 +41,23 @@ def again(
     With `verb` it is another command for `model`, which gets those of the options that it knows:
     what `up --context 8192` chose is served by `serve --context 8192`.
     """
-    context, changed = click.get_current_context(), changes or {}
+    context = click.get_current_context()
+    names = [*context.command_path.split()[:1], verb] if verb else context.command_path.split()
+    return pasted(*names, *_given_words(verb, model, without, changes or {}))
+
+
+def words_typed(without: Collection[str] = ()) -> list[str]:
+    """The words of the command that runs, from its name on and without these options; options by
+    their first names.
+    """
+    names = click.get_current_context().command_path.split()[1:]
+    return [str(word) for word in (*names, *_given_words(None, None, without, {}))]
+
+
+def _given_words(
+    verb: str | None, model: str | Path | None, without: Collection[str], changed: Options
+) -> list[str | Path]:
+    context = click.get_current_context()
     known = {param.opts[0] for param in _command(context, verb).params}
     words = [
         word
@@ -51,12 +67,11 @@ def again(
         and not (model and isinstance(param, click.Argument))
         for word in _typed(param, context.params[param.name or ""])
     ]
-    return pasted(
-        *([*context.command_path.split()[:1], verb] if verb else context.command_path.split()),
+    return [
         *([model] if model else []),
         *words,
         *(word for pair in changed.items() for word in pair),
-    )
+    ]
 
 
 def _command(context: click.Context, verb: str | None) -> click.Command:

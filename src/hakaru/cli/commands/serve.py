@@ -10,10 +10,11 @@ from types import FrameType
 from typing import Any, Final, cast
 
 from hakaru.choosing.speculated import spoken
-from hakaru.cli.next_steps import after_dry_run
+from hakaru.cli.next_steps import after_dry_run, words_typed
 from hakaru.cli.options import ContextOptions, HandOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
+from hakaru.cli.service_unit import how_to_start, service_unit
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.words import english_only
@@ -25,7 +26,7 @@ from hakaru.language import say
 from hakaru.models.embedded import is_english_only
 from hakaru.servers import running
 from hakaru.serving.entrance import entrance_for
-from hakaru.serving.serve import serve, to_serve
+from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
 from hakaru.units import parse_seconds
@@ -52,6 +53,7 @@ class ServeOptions(ContextOptions, HandOptions):
     tls_key: Path | None
     insecure: bool
     drain: str
+    generate: str | None
     dry_run: bool
     json: bool
 
@@ -69,6 +71,8 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         insecure=options.insecure,
     )
     session = terminal_session(aside=True, keeps=False)
+    if options.generate:
+        return _print_service(options, session)
     if options.dry_run:
         return _plan(options, session)
     serving = serve(
@@ -207,19 +211,37 @@ def _guesses(way: Speculation, *, is_named: bool) -> str:
     )
 
 
-def _plan(options: ServeOptions, session: Session) -> int:
-    """Tell what would be served, and how; nothing is loaded."""
-    from hakaru.engine.server import server_command
-
-    to_load = to_serve(
+def _to_serve(options: ServeOptions, session: Session) -> ToServe:
+    return to_serve(
         options.model,
         options.chat_template,
         session,
         alias=options.alias,
-        by_hand=options.by_hand(),
         private=options.private,
+        by_hand=options.by_hand(),
         **options.as_context(),
     )
+
+
+def _print_service(options: ServeOptions, session: Session) -> int:
+    """Print the service for what was typed, once it is known that it can be served."""
+    if options.api_key:
+        raise Misuse(
+            "`api_key` would stand in the file of the service, for all to read; name a file with "
+            "`api_key_file`."
+        )
+    what = _to_serve(options, session)
+    words, drain_s = words_typed(without={"--generate"}), parse_seconds(options.drain, least=0)
+    print(service_unit(words, model=what.model.path.name, drain_s=drain_s))
+    print_aside(how_to_start())
+    return 0
+
+
+def _plan(options: ServeOptions, session: Session) -> int:
+    """Tell what would be served, and how; nothing is loaded."""
+    from hakaru.engine.server import server_command
+
+    to_load = _to_serve(options, session)
     fit, mode = plan_to_load(*to_load, session, memory=options.memory)
     if options.json:
         mode = laid_out(fit, mode)

@@ -55,6 +55,11 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="How long answers on their way may go on after SIGTERM.",
 )
+@click.option(
+    "--generate",
+    type=click.Choice(("systemd",)),
+    help="Print a service that runs this command line, and serve nothing.",
+)
 @dry_run_option
 @json_option
 @taking

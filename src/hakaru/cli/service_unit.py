@@ -1,0 +1,75 @@
+"""`hakaru serve --generate systemd`: the command line that was typed, as a service of systemd's for
+the person who typed it. Sources: systemd.service(5), systemd.syntax(7).
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from hakaru.language import say
+
+STOPPING_S: Final = 20
+"""Seconds that a service has to end, beside those for answers on their way."""
+_PLAIN: Final = re.compile(r"[\w@+=:,./-]+")
+
+
+def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
+    """The unit that runs `hakaru` with `words`. SIGTERM goes to hakaru alone, which ends the engine
+    after the answers on their way; what is left then is killed.
+    """
+    command = " ".join(map(quoted, (str(program()), *map(absolute, words))))
+    return "\n".join(
+        (
+            "[Unit]",
+            f"Description=hakaru serves {model.replace('%', '%%')}",
+            "",
+            "[Service]",
+            f"ExecStart={command}",
+            "Restart=on-failure",
+            "RestartSec=5",
+            "KillMode=mixed",
+            f"TimeoutStopSec={ceil(drain_s) + STOPPING_S}",
+            "# stopped while the model was still being loaded",
+            "SuccessExitStatus=130",
+            "",
+            "[Install]",
+            "WantedBy=default.target",
+        )
+    )
+
+
+def how_to_start() -> str:
+    """What to do with the unit."""
+    return say(
+        "Put it into ~/.config/systemd/user/hakaru.service, then: systemctl --user enable --now "
+        "hakaru. To start without a login: loginctl enable-linger"
+    )
+
+
+def program() -> Path:
+    """The program that runs now, as systemd needs it: by its whole path."""
+    ours = Path(sys.argv[0])
+    if ours.name == "hakaru" and ours.is_file():
+        return ours.absolute()
+    beside = Path(sys.executable).with_name("hakaru")
+    found = shutil.which("hakaru")
+    return beside if beside.is_file() or found is None else Path(found)
+
+
+def absolute(word: str) -> str:
+    """A file by its whole path, since a service starts elsewhere; every other word as it is."""
+    path = Path(word)
+    return str(path.absolute()) if not word.startswith("-") and path.exists() else word
+
+
+def quoted(word: str) -> str:
+    """A word of a command line in a unit: `%` and `$` mean something there, inside quotes too."""
+    escaped = word.replace("%", "%%").replace("$", "$$")
+    if _PLAIN.fullmatch(word):
+        return escaped
+    escaped = escaped.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
