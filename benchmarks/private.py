@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from hakaru.engine.builds import server_build
@@ -23,7 +24,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.embedded import embedded_model
 
 N_PROMPT, N_PREDICT = 256, 48
-NAMES = ("first token, s", "prompt, tokens/s", "decode, tokens/s")
+NAMES = ("first token, s", "prompt, tokens/s", "decode, tokens/s", "processor, s")
 
 
 def main() -> None:
@@ -52,17 +53,22 @@ def main() -> None:
     print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
-def figures(path: Path, *, private: bool) -> tuple[float, float, float]:
-    """Seconds to the first token, and tokens per second of a prompt and of an answer."""
+def figures(path: Path, *, private: bool) -> tuple[float, ...]:
+    """Seconds to the first token, tokens per second of a prompt and of an answer, and the seconds
+    of processor time that both took.
+    """
     began = time.monotonic()
     with EngineServer(path, ContextSettings(n_ctx=1024), Mode(private=private)) as server:
         give_first_answer(server)
         first = time.monotonic() - began
         prompt = [2 + i % 500 for i in range(N_PROMPT)]
         question = {"prompt": prompt, "n_predict": N_PREDICT, "ignore_eos": True}
+        engine = psutil.Process(server.engine_pid)
+        before = sum(engine.cpu_times()[:2])
         with server.client() as client:
             timings = client.post("/completion", json=question).json()["timings"]
-    return first, timings["prompt_per_second"], timings["predicted_per_second"]
+        spent = sum(engine.cpu_times()[:2]) - before
+    return first, timings["prompt_per_second"], timings["predicted_per_second"], spent
 
 
 def interval(parts: NDArray[np.float64]) -> tuple[float, float]:
