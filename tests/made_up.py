@@ -21,6 +21,7 @@ from hakaru.evaluation.speed import LeftOut, Point, Speed
 from hakaru.evaluation.tasks import our_items
 from hakaru.evaluation.tiers import TIERS, Quality
 from hakaru.evaluation.trial import Trial
+from hakaru.hardware.accelerators import GpuUser
 from hakaru.hardware.busy import Others
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
@@ -28,6 +29,8 @@ from hakaru.models.model import Model, read_model
 from hakaru.quantization.build import Recipe
 from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.race import Race, Rival
+from hakaru.servers import Deployment
+from hakaru.servers.holding import NOT_LOADED, Holding, Stranger
 from hakaru.testing import write_tiny_llama
 from hakaru.units import Figure
 
@@ -279,3 +282,25 @@ def conformance() -> Conformance:
         n_checks=len(results) + 1,
         seconds=48.2,
     )
+
+
+def holdings() -> tuple[list[Holding], list[Stranger]]:
+    """A server of two models, one of which is loaded, and another program on the GPU."""
+    gpus = [
+        GpuUser(device="NVIDIA GeForce RTX 4090", number=number, pid=7, bytes=17 * 2**30)
+        for number in (0, 1)
+    ]
+    loaded, waiting = (
+        Deployment(
+            pid=4_194_303, started=1.8e9, port=8600, model=name, path=f"/models/{name}.gguf",
+            settings={"n_ctx": 131_072, "n_parallel": 16}, place=place, is_loaded=place == 0,
+        )
+        for place, name in enumerate(("qwen3-30b-a3b-instruct-2507-Q4_K_M", "multilingual-e5"))
+    )  # fmt: skip
+    known: dict[str, Any] = {"server": loaded, "state": "ready", "n_answering": 16, "n_waiting": 48}
+    held = Holding(**known, idle_s=None, ram_bytes=3 * 2**30, gpus=tuple(gpus))
+    unloaded = Holding(
+        server=waiting, state=NOT_LOADED, n_answering=None, n_waiting=None, idle_s=7300.0,
+        ram_bytes=None, gpus=(),
+    )  # fmt: skip
+    return [held, unloaded], [Stranger(user=user, name="blender") for user in gpus[:1]]

@@ -46,6 +46,14 @@ def cache_dir(*parts: str) -> Path:
     return _made(Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts))
 
 
+def log_dir(*, make: bool = True) -> Path:
+    """The folder of what servers said: XDG's state directory. `make` is False for a caller who only
+    reads.
+    """
+    folder = Path(platformdirs.user_log_dir("hakaru"))
+    return _made(folder) if make else folder
+
+
 def header_dir(*parts: str) -> Path:
     """A folder for headers that stand in for whole models. It lies in the cache, if the cache holds
     some already or has room for more. On a full disk, or in a home that is read-only, it lies under

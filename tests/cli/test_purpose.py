@@ -19,6 +19,7 @@ from hakaru.errors import Misuse, ModelDamaged
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.purpose import chat_template_in, purpose_of
+from hakaru.servers.holding import who_holds_what
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny, write_tiny_llama
 
 pytestmark = pytest.mark.alone
@@ -100,6 +101,31 @@ def test_what_gives_no_text_is_not_asked_for_any(
         f"is an embedding model: it gives no text, so hakaru {command} has nothing to ask" in told
     )
     assert "hakaru serve" in told
+
+
+@pytest.mark.engine
+def test_vectors_and_text_come_from_one_address(tiny: Path, tmp_path: Path) -> None:
+    """As a program needs them that looks things up: each model by its name, the second loaded when
+    it is asked, though the context is more than it was trained for.
+    """
+    vectors = write_tiny(tmp_path / "bert.gguf", hyperparameters("bert", context_length=512))
+    port = _free_port()
+    with Command("serve", tiny, vectors, "--context", "1024", "--port", str(port)) as started:
+        assert started.process.stdout
+        greeting = started.process.stdout.readline()
+        assert greeting.startswith("tiny-f16, bert: each answers at"), started.process.communicate()
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=60) as client:
+            answer = client.post("/embeddings", json={"input": [[1, 2, 3]], "model": "bert"})
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["hakaru-loaded"] == "bert"
+            assert len(answer.json()["data"][0]["embedding"]) == 256
+            text = client.post(
+                "/completions", json={"prompt": [1], "max_tokens": 2, "model": "tiny-f16"}
+            )
+            assert text.json()["model"] == "tiny-f16", text.text
+        holdings, _ = who_holds_what()
+        assert [h.server.model for h in holdings] == ["tiny-f16", "bert"]
+        assert all(h.state == "ready" and (h.ram_bytes or 0) > 10**7 for h in holdings)
 
 
 @pytest.mark.engine

@@ -22,6 +22,8 @@ NOT_RUN = {
     "chat": "needs a server and a person",
     "conform": "needs a server; tests/cli/test_conform_command.py has one of its own",
     "serve": "tests/serving runs it",
+    "stop": "needs a server; test_ps.py",
+    "logs": "needs a server; test_ps.py",
     "engine build": "takes minutes and a network; tests/engine/test_native.py",
     "catalog add": "needs a network; test_catalog.py has a Hub of its own",
     "catalog rm": "nothing of one's own is there; test_catalog.py adds and removes",

@@ -19,6 +19,7 @@ from hakaru.cli.tell.comparison import comparison_table, print_comparison
 from hakaru.cli.tell.conform import areas_table, print_conformance
 from hakaru.cli.tell.doctor import errors_table
 from hakaru.cli.tell.engine import inventory_table
+from hakaru.cli.tell.ps import print_holdings, servers_table, strangers_table
 from hakaru.cli.tell.quantize import print_made, roles_table, tensors_table
 from hakaru.cli.tell.tasks import tasks_table
 from hakaru.cli.tell.test import findings_table, tell
@@ -43,6 +44,8 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "doctor": lambda folder: errors_table(made_up.summaries()),
     "conform": lambda folder: areas_table(made_up.conformance()),
     "engine": lambda folder: inventory_table(made_up.inventory()),
+    "servers": lambda folder: servers_table(made_up.holdings()[0]),
+    "strangers": lambda folder: strangers_table(made_up.holdings()[1]),
 }
 TOLD: dict[str, Callable[[Path], object]] = {
     "test": lambda folder: tell(made_up.findings(folder)),
@@ -51,6 +54,7 @@ TOLD: dict[str, Callable[[Path], object]] = {
     "decision": lambda folder: print_decision(decision_of_every_state(folder)),
     "race": lambda folder: print_made(made_up.made(folder, is_raced=True)),
     "conform": lambda folder: print_conformance(made_up.conformance()),
+    "ps": lambda folder: print_holdings(*made_up.holdings()),
 }
 COMMANDS = {
     "fit": "fit tiny.gguf --source computed --explain --hardware 2xL4+16GiB --max-context",
@@ -62,6 +66,7 @@ COMMANDS = {
     "list": "ls --catalog swallow",
     "catalog": "catalog",
     "disk": "ls",
+    "ps": "ps",
     "error": "fit no-such-model",
     "choose": "choose --hardware 4090+64GiB --explain",
     "types": "choose --hardware L4 --model qwen3-14b --users 2",
@@ -134,7 +139,7 @@ def test_at_160_everything_is_told_in_full_in_one_line(
 ) -> None:
     """No interval is missing where there is room for it."""
     table = TABLES[name](tmp_path)
-    if name not in {"comparison", "engine"}:  # long names and many figures take more
+    if name not in {"comparison", "engine", "servers"}:  # long names and many figures take more
         assert table.lines(160) == table.lines(None)
 
 

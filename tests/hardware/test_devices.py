@@ -97,6 +97,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         }.items():
             setattr(module, name, value)
         monkeypatch.setitem(sys.modules, "pynvml", module)
+        monkeypatch.setattr(nvidia, "_has_library", lambda: True)
 
     return install
 

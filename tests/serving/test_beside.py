@@ -23,7 +23,7 @@ def test_what_a_server_was_promised_is_held_until_it_has_it(
         settings={}, grows_bytes=4 * GIB, own_bytes=2 * GIB,
     )  # fmt: skip
     monkeypatch.setattr("hakaru.servers.running", lambda: [record])
-    monkeypatch.setattr("hakaru.servers.engine_bytes", lambda pid: own_now * GIB)
+    monkeypatch.setattr("hakaru.servers.engine_bytes", lambda server: own_now * GIB)
     machine = replace(
         probe_machine(), memory=Memory(total_bytes=16 * GIB, available_bytes=10 * GIB)
     )

@@ -76,6 +76,7 @@ def served_from(folder: Path, model: Path, *arguments: str) -> Served:
     """A server for all tests of a file, whose files lie in `folder`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(folder))
         patch.delenv("XDG_RUNTIME_DIR", raising=False)
         found = Served(model, *arguments, "--port", str(free_port()))
     assert found.url, found.process.communicate()

@@ -118,6 +118,45 @@ def test_the_other_interfaces_answer(client: httpx.Client) -> None:
     assert events[-1] == "message_stop"
 
 
+SECRET = "Xq7secretword"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": SECRET, "max_tokens": 2}),
+        ("/v1/completions", {"prompt": SECRET, "max_tokens": 2, "grammar": f"root ::= {SECRET}"}),
+        ("/v1/chat/completions", {"messages": [TURN | {"content": SECRET}], "max_tokens": 2}),
+        (
+            "/v1/chat/completions",
+            {
+                "messages": [TURN],
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"type": SECRET}},
+                },
+            },
+        ),
+        ("/v1/chat/completions", {"messages": [TURN], "reasoning_format": SECRET}),
+        ("/tokenize", {"content": SECRET}),
+        ("/v1/completions", f'{{"prompt": "{SECRET}'),
+    ],
+)
+def test_nothing_that_was_sent_stands_in_the_log(
+    client: httpx.Client, served: Served, path: str, body: Any
+) -> None:
+    """Also where the engine quotes from what it refuses; the log tells the work all the same."""
+    sent = body if isinstance(body, str) else json.dumps(body)
+    client.post(path, content=sent, headers={"content-type": "application/json"})
+    client.post("/v1/completions", json={"prompt": "Hello", "max_tokens": 2})
+    log = Path(served.environment["XDG_STATE_HOME"], "hakaru", "log", f"serve-{served.port}.log")
+    until = time.monotonic() + 5
+    while "print_timing" not in log.read_text() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert "print_timing" in log.read_text()
+    assert SECRET not in log.read_text()
+
+
 def test_the_one_model_is_told_by_its_name(client: httpx.Client) -> None:
     """And no other."""
     (model,) = client.get("/v1/models").json()["data"]

@@ -143,23 +143,31 @@ def template_refused(path: Path, mode: Mode, reason: str) -> HakaruError:
     )
 
 
+def _write_template(mode: Mode, file: Path) -> None:
+    """Write the text of the chat template that was named, if there is one, into `file`."""
+    if mode.template and mode.template.text is not None:
+        file.write_text(mode.template.text, encoding="utf-8")
+
+
 class EngineServer:
     """One running server process. `with EngineServer(...) as server:` waits until it answers and
     ends it afterwards.
     """
 
-    def __init__(self, path: Path, settings: ContextSettings, mode: Mode | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: ContextSettings,
+        mode: Mode | None = None,
+        log: ServerLog | None = None,
+    ) -> None:
         # None: the wheel's server, a child of ours that says when it is ready
         self._binary = selection().server.server
         self.path, self.settings, self.mode = path, settings, mode or Mode()
         self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
         self.socket = Path(self._folder.name) / "http.sock"
-        if self.mode.template and self.mode.template.text is not None:
-            self.socket.with_name("template.jinja").write_text(
-                self.mode.template.text, encoding="utf-8"
-            )
-        self.log = ServerLog()
-        self._is_ready = False
+        _write_template(self.mode, self.socket.with_name("template.jinja"))
+        self.log, self._is_ready = log or ServerLog(), False
         command = server_command(path, settings, socket=self.socket, mode=self.mode)
         self.process = _started(command, self._binary, self.mode)
         assert self.process.stdout and self.process.stderr
@@ -283,8 +291,7 @@ class EngineServer:
             self.kill()
             self.process.wait()
         self.log.wait_for_end(1)
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream:
-                with suppress(BrokenPipeError):
-                    stream.close()
+        for stream in filter(None, (self.process.stdin, self.process.stdout, self.process.stderr)):
+            with suppress(BrokenPipeError):
+                stream.close()
         self._folder.cleanup()

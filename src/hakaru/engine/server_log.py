@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import IO, Final
 
 from hakaru.engine.log import (
@@ -15,6 +16,7 @@ from hakaru.engine.log import (
     last_words,
 )
 from hakaru.engine.process import KEPT_LINES
+from hakaru.engine.without_requests import without_requests
 from hakaru.memory.footprint import Footprint
 
 LOG_WITHIN_S: Final = 5.0
@@ -32,10 +34,14 @@ _OFFLOADED: Final = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 
 
 class ServerLog:
-    """The log of one server process, collected by a thread of its own."""
+    """The log of one server process, collected by a thread of its own. `on_line` hears each line
+    that is kept.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, on_line: Callable[[str], None] = lambda line: None) -> None:
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._hears_requests = False
+        self._on_line = on_line
         self._start: list[str] = []  # the lines until the server was ready
         self._checkpoints: dict[int, int] = {}  # bytes by slot, at most
         self._listener: threading.Thread | None = None
@@ -51,7 +57,8 @@ class ServerLog:
             self._listener.join(timeout=within_s)
 
     def wait_for_start(self) -> None:
-        """Wait until everything is here that the process said while it started.
+        """Wait until everything is here that the process said while it started. From then on no
+        line is kept that may quote a request.
 
         The log may come after the process's `ready`. Its last line of interest is that of the
         slots; for a build without this line the wait ends after LOG_WITHIN_S.
@@ -60,6 +67,7 @@ class ServerLog:
         while True:
             self._start = list(self.lines)
             if self.context_per_slot() is not None or time.monotonic() > until:
+                self._hears_requests = True
                 return
             time.sleep(POLL_S)
 
@@ -129,7 +137,12 @@ class ServerLog:
 
     def _collect(self, stream: IO[str]) -> None:
         for line in stream:
-            self.lines.append(line.rstrip("\n"))
+            kept: str | None = line.rstrip("\n")
+            if kept is not None and self._hears_requests:
+                kept = without_requests(kept)
+            if kept is not None:
+                self.lines.append(kept)
+                self._on_line(kept)
             if made := checkpoint_of(line):
                 slot, n_bytes = made
                 self._checkpoints[slot] = max(n_bytes, self._checkpoints.get(slot, 0))

@@ -8,6 +8,7 @@ their own, and a GPU that shares the RAM only where there is no other (`Machine.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +77,33 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
     return bytes_by_name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUser:
+    """A process that has memory on a GPU."""
+
+    device: str  # the GPU's name
+    number: int  # the GPU's, among NVIDIA's
+    pid: int  # in a container perhaps the number that it has outside
+    bytes: int | None  # None: the driver does not tell
+
+
+def nvidia_users() -> list[GpuUser]:
+    """The processes that have memory on NVIDIA GPUs, to compute or to draw, by GPU. Empty where
+    NVML does not tell.
+    """
+    users: dict[tuple[int, int], GpuUser] = {}
+    with nvml() as handles:
+        for number, handle in enumerate(handles):
+            for process in (*_processes(handle), *_processes(handle, "Graphics")):
+                users[number, process.pid] = GpuUser(
+                    device=name_of(handle),
+                    number=number,
+                    pid=int(process.pid),
+                    bytes=int(process.usedGpuMemory) if process.usedGpuMemory else None,
+                )
+    return list(users.values())
+
+
 def nvidia_load(pid: int) -> float | None:
     """The share of time for which the busiest GPU of a process computed, for this process or any
     other. None where NVML tells nothing.
@@ -94,8 +122,8 @@ def nvidia_load(pid: int) -> float | None:
     return None
 
 
-def _processes(handle: object) -> Sequence[Any]:
-    processes: Sequence[Any] = ask("nvmlDeviceGetComputeRunningProcesses", handle).value or ()
+def _processes(handle: object, kind: str = "Compute") -> Sequence[Any]:
+    processes: Sequence[Any] = ask(f"nvmlDeviceGet{kind}RunningProcesses", handle).value or ()
     return processes
 
 

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hakaru.errors import Misuse, system_reason
 from hakaru.servers import HOST
@@ -25,6 +26,11 @@ class Entrance:
     def is_local(self) -> bool:
         """Whether only this machine reaches it."""
         return ipaddress.ip_address(self.host).is_loopback
+
+    def address_of(self, port: int) -> dict[str, Any]:
+        """What the record of a server at `port` has of its address (`servers.Deployment`)."""
+        scheme = "https" if self.certificate else "http"
+        return {"port": port, "host": self.host, "scheme": scheme, "key": self.own_key}
 
     def lets_in(self, key: str | None) -> bool:
         """Whether somebody with this key, or None, may ask."""

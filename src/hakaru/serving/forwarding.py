@@ -8,25 +8,31 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from hakaru.engine.server import NO_KEEPALIVE
 from hakaru.errors import EngineDied
+from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
 from hakaru.serving.refusals import error_fields, error_response
 from hakaru.serving.supervisor import Supervisor
 
-LOOK_FOR_CLIENT_S: Final = 0.25
 HELD_S: Final = 10.0
 """The longest wait for an engine that is being started again; a small model is back after 0.5 to
 3.8 s.
 """
+T = TypeVar("T")
+COUNTING: Final = frozenset(
+    {"/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens"}
+)
+"""What is posted and takes no turn of the engine's."""
 LOOK_FOR_ENGINE_S: Final = 0.05
 ALIVE_WITHIN_S: Final = 2.0
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
@@ -44,11 +50,20 @@ reason it could not make sense of the request. Source: llama.cpp, tools/server/s
 
 class Forwarding:
     """Requests to the engine that `supervisor` keeps: with one HTTP client per process, since a
-    restarted engine has another socket.
+    restarted engine has another socket. `queue` requests may wait for their turn. `log`
+    hears what was refused, without its text.
     """
 
-    def __init__(self, supervisor: Supervisor, limits: Limits) -> None:
-        self._supervisor, self._intake = supervisor, Intake(limits)
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        limits: Limits,
+        *,
+        queue: int | None = None,
+        log: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.supervisor, self._intake, self._log = supervisor, Intake(limits), log
+        self.in_flight = InFlight(supervisor.settings.n_parallel, queue)
         self._clients: dict[str, httpx.AsyncClient] = {}
 
     async def close(self) -> None:
@@ -56,17 +71,33 @@ class Forwarding:
         for client in self._clients.values():
             await client.aclose()
 
-    async def forward(self, request: Request) -> Response:
-        """The engine's answer to `request`, or why there is none."""
+    async def forward(self, request: Request, body: bytes | None = None) -> Response:
+        """The engine's answer to `request`, or why there is none. `body`: where it was read
+        already.
+        """
+        visit = self.in_flight.enter() if request.method == "POST" else Visit(None)
+        answer: Response | None = None
+        try:
+            answer = await self._tried(request, body, visit)
+        finally:
+            if not isinstance(answer, _Relayed):
+                visit.leave()
+        if answer.status_code >= 400:
+            self._log(f"{request.method} {request.url.path}: {answer.status_code}")
+        return answer
+
+    async def _tried(self, request: Request, read: bytes | None, visit: Visit) -> Response:
+        """The engine's answer, with which `visit` ends, or why there is none."""
         try:
             await self._ready()
-            body, socket = await self._intake.body(request), self._socket
+            body = await self._intake.body(request) if read is None else read
+            socket = self._socket
             try:
-                return await self._answer(request, body)
+                return await self._answer(request, body, visit)
             except httpx.ConnectError:  # the engine has just died: it heard nothing of the request
                 await self._missed(socket)
                 await self._ready()
-                return await self._answer(request, body)
+                return await self._answer(request, body, visit)
         except httpx.TransportError as error:
             return self._no_answer(error)
         except Refused as refusal:
@@ -91,17 +122,17 @@ class Forwarding:
         return models
 
     def _no_answer(self, error: Exception) -> Response:
-        return error_response(503, *_broken_off(self._supervisor, type(error).__name__))
+        return error_response(503, *_broken_off(self.supervisor, type(error).__name__))
 
     @property
     def _socket(self) -> str:
         """Where the engine listens now. Raises EngineDied where there is none."""
-        return str(self._supervisor.server.socket)
+        return str(self.supervisor.server.socket)
 
     async def _missed(self, socket: str) -> None:
         """Return when the supervisor has missed the engine at `socket`, which has just died."""
         began = time.monotonic()
-        while time.monotonic() - began < ALIVE_WITHIN_S and self._supervisor.state == "ready":
+        while time.monotonic() - began < ALIVE_WITHIN_S and self.supervisor.state == "ready":
             if socket != self._socket:
                 return
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
@@ -109,12 +140,12 @@ class Forwarding:
     async def _ready(self) -> None:
         """Return when the engine is up, perhaps after a wait. Raises Refused."""
         began = time.monotonic()
-        while self._supervisor.state == "loading" and time.monotonic() - began < HELD_S:
+        while self.supervisor.state == "loading" and time.monotonic() - began < HELD_S:
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
-        if (state := self._supervisor.state) != "ready":
+        if (state := self.supervisor.state) != "ready":
             raise Refused(error_response(503, f"the model is {state}; try again", code="loading"))
 
-    async def _answer(self, request: Request, body: bytes) -> Response:
+    async def _answer(self, request: Request, body: bytes, visit: Visit) -> Response:
         """The engine's answer. Raises Refused, and httpx.TransportError."""
         client = self._client()
         outgoing = client.build_request(
@@ -124,13 +155,15 @@ class Forwarding:
             headers={"content-type": request.headers.get("content-type", "")},
         )
         async with self._intake.admitted(client, request.url.path, body):
-            answer = await _unless_gone(request, client.send(outgoing, stream=True))
+            if request.url.path not in COUNTING:
+                _take_place(visit)
+            answer = await unless_gone(request, client.send(outgoing, stream=True))
         if answer is None:
             return Response(status_code=499)  # nobody reads it
         if answer.status_code >= 400:
             return _translated(answer.status_code, await answer.aread())
         headers = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT_HEADERS}
-        return StreamingResponse(_relayed(answer, self._supervisor), answer.status_code, headers)
+        return _Relayed(answer, headers, self.supervisor, visit)
 
     def _client(self) -> httpx.AsyncClient:
         socket = self._socket
@@ -142,20 +175,53 @@ class Forwarding:
         return self._clients[socket]
 
 
-async def _unless_gone(
-    request: Request, sending: Coroutine[Any, Any, httpx.Response]
-) -> httpx.Response | None:
-    """The engine's answer. None if the client leaves before the answer comes; then the engine stops
-    working on it.
-    """
-    task = asyncio.ensure_future(sending)
+def _take_place(visit: Visit) -> None:
+    """Take a place in the engine's queue. Raises Refused where all are taken."""
     try:
-        while not (await asyncio.wait({task}, timeout=LOOK_FOR_CLIENT_S))[0]:
-            if await request.is_disconnected():
-                return None
-        return task.result()
+        visit.take_place()
+    except Full as full:
+        message = f"{full.n} requests are being answered or wait for their turn; try again later"
+        refused = error_response(429, message, code="queue_full")
+        refused.headers["retry-after"] = str(full.retry_after_s)
+        raise Refused(refused) from full
+
+
+async def unless_gone(request: Request, awaited: Coroutine[Any, Any, T]) -> T | None:
+    """What is awaited, such as the engine's answer. None if the client of `request`, whose body is
+    read, leaves before it comes; then it is cancelled, so that the engine stops working on it.
+    """
+    answer, left = asyncio.ensure_future(awaited), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else None
     finally:
-        task.cancel()
+        answer.cancel()
+        left.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Return when the client of `request`, whose body is read, leaves."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Relayed(StreamingResponse):
+    """The engine's answer, which goes on to the client. With it `visit` ends, however it ends."""
+
+    def __init__(
+        self, answer: httpx.Response, headers: dict[str, str], supervisor: Supervisor, visit: Visit
+    ) -> None:
+        super().__init__(_relayed(answer, supervisor), answer.status_code, headers)
+        self._answer, self._visit = answer, visit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_answered = False
+        try:
+            await super().__call__(scope, receive, send)
+            is_answered = self._answer.is_stream_consumed
+        finally:
+            self._visit.leave(is_answered=is_answered)
+            await self._answer.aclose()
 
 
 def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
@@ -177,8 +243,6 @@ async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncItera
         message, code = _broken_off(supervisor, type(broken).__name__)
         error = error_fields(503, message, code)
         yield f"data: {json.dumps({'error': error})}\n\n".encode()
-    finally:
-        await answer.aclose()
 
 
 def _translated(status: int, body: bytes) -> Response:

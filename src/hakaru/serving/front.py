@@ -10,28 +10,31 @@ import asyncio
 import socket
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
 
 from hakaru.serving.connections import Connection
-from hakaru.serving.supervisor import Supervisor
 
 LAST_WORDS_WITHIN_S: Final = 0.3  # the longest wait for a client that does not read
 LOOK_S: Final = 0.1  # between two looks whether the answers need not be waited for any more
 
 
+class Engines(Protocol):
+    """What keeps the engine, or several."""
+
+    def stop(self) -> None:
+        """End the engines for good."""
+
+
 class Front(uvicorn.Server):
-    """uvicorn for `gateway`, which stops the engine of `supervisor` before itself. It runs in a
+    """uvicorn for `gateway`, which stops its `engines` before itself. It runs in a
     thread, so the signals of the process are not its business.
     """
 
     def __init__(
-        self,
-        gateway: Starlette,
-        supervisor: Supervisor,
-        certificate: tuple[Path, Path] | None = None,
+        self, gateway: Starlette, engines: Engines, certificate: tuple[Path, Path] | None = None
     ) -> None:
         cert, key = certificate or (None, None)
         super().__init__(
@@ -40,7 +43,7 @@ class Front(uvicorn.Server):
                 timeout_graceful_shutdown=0, ssl_certfile=cert, ssl_keyfile=key,
             )
         )  # fmt: skip
-        self._supervisor = supervisor
+        self._engines = engines
         self._within_s = 0.0
 
     @property
@@ -61,7 +64,7 @@ class Front(uvicorn.Server):
         """
         if self._within_s:
             await self._drained()
-        await asyncio.to_thread(self._supervisor.stop)
+        await asyncio.to_thread(self._engines.stop)
         if tasks := set(self.server_state.tasks):
             await asyncio.wait(tasks, timeout=LAST_WORDS_WITHIN_S)
         await super().shutdown(sockets)

@@ -20,7 +20,6 @@ from hakaru.serving.callers import who_may_ask
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.forwarding import Forwarding
 from hakaru.serving.intake import Refused
-from hakaru.serving.limits import Limits
 from hakaru.serving.openapi import openapi
 from hakaru.serving.refusals import error_response
 from hakaru.serving.supervisor import Supervisor
@@ -41,16 +40,14 @@ ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
 
 
 def make_gateway(
-    supervisor: Supervisor,
-    limits: Limits,
+    engine: Forwarding,
     pages: Sequence[BaseRoute] = (),
     origins: Sequence[str] = (),
     entrance: Entrance = ON_THIS_MACHINE,
 ) -> Starlette:
-    """The ASGI application in front of `supervisor`'s engine; `pages` are what a browser may see
-    beside the API, `origins` the sites whose pages may use it, `entrance` says who needs a key.
+    """The ASGI application in front of `engine`; `pages` are what a browser may see beside the API,
+    `origins` the sites whose pages may use it, `entrance` says who needs a key.
     """
-    engine = Forwarding(supervisor, limits)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -58,9 +55,9 @@ def make_gateway(
         await engine.close()
 
     return Starlette(
-        routes=[*_Endpoints(supervisor, engine).routes(), *pages],
+        routes=[*_Endpoints(engine).routes(), *pages],
         lifespan=lifespan,
-        exception_handlers=_HANDLERS,
+        exception_handlers=HANDLERS,
         middleware=who_may_ask(origins, entrance),
     )
 
@@ -69,8 +66,12 @@ def make_gateway(
 class _Endpoints:
     """What a server answers by itself, and what its engine answers."""
 
-    supervisor: Supervisor
     engine: Forwarding
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Who keeps the engine alive."""
+        return self.engine.supervisor
 
     @property
     def answered(self) -> tuple[str, ...]:
@@ -92,6 +93,7 @@ class _Endpoints:
         if state == "ready" and not await self.engine.is_alive():
             state = "silent"
         told = {"status": state, "restarts": self.supervisor.restarts}
+        told |= self.engine.in_flight.as_json()
         return JSONResponse(told, 200 if state == "ready" else 503)
 
     async def no_answer(self, request: Request) -> Response:
@@ -117,7 +119,7 @@ class _Endpoints:
         return JSONResponse(openapi((*TOLD, "/health"), (*self.answered, *COUNTED)))
 
 
-_HANDLERS: Final[Any] = {
+HANDLERS: Final[Any] = {
     Exception: lambda request, error: error_response(
         500, "hakaru's gateway failed; this is a fault of hakaru", code="gateway_error"
     ),

@@ -20,7 +20,7 @@ ERROR: Final[dict[str, Any]] = {
             "required": ["message", "type", "param", "code"],
             "properties": {
                 "message": {"type": "string"},
-                "type": {"enum": ["invalid_request_error", "server_error"]},
+                "type": {"enum": ["invalid_request_error", "rate_limit_error", "server_error"]},
                 "param": {"type": ["string", "null"]},
                 "code": {"type": "string"},
             },

@@ -12,6 +12,7 @@ def error_fields(
 ) -> dict[str, Any]:
     """What stands under `error`, also where an error is an event of a stream."""
     kind = "invalid_request_error" if status < 500 else "server_error"
+    kind = "rate_limit_error" if status == 429 else kind
     return {"message": message, "type": kind, "param": param, "code": code, **extra}
 
 

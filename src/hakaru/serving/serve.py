@@ -40,6 +40,7 @@ def serve(
     pages: Pages | None = None,
     allow_origin: Sequence[str] = (),
     entrance: Entrance = ON_THIS_MACHINE,
+    queue: int | None = None,
     by_hand: ByHand = AS_HAKARU_CHOOSES,
     session: Session | None = None,
     **context: Unpack[Context],
@@ -53,11 +54,12 @@ def serve(
     without a template. `alias` is what clients call the model, instead of its file's name.
     `private` isolates the engine (engine/isolation.py): None wherever the system allows it. `pages`
     makes what a browser sees beside the API. `allow_origin` names sites, such as
-    "http://localhost:3000", whose pages may use the server. `by_hand` sets threads, layers on
-    accelerators, a draft, a projector and sampling. `entrance` (`entrance.entrance_for`) is another
-    address, keys and TLS. A model that a server of ours serves already
-    with these settings is not loaded again. However the block ends, no process stays. Raises what
-    `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
+    "http://localhost:3000", whose pages may use the server. `queue` requests may wait for their
+    turn (None: 64 for each that is answered at once); the next one is a 429. `by_hand` sets
+    threads, layers on accelerators, a draft, a projector and sampling. `entrance`
+    (`entrance.entrance_for`) is another address, keys and TLS. A model that a server of ours serves
+    already with these settings is not loaded again. However the block ends, no process stays.
+    Raises what `whole_model`, `settings_for` and `serve_at` raise; what does not fit is a
     DoesNotFit, and nothing is loaded.
     """
     origins = [origin_of(name) for name in allow_origin]
@@ -66,7 +68,14 @@ def serve(
         model, chat_template, session, alias=alias, private=private, by_hand=by_hand, **context
     )
     with serve_at(
-        *what, session, port=port, memory=memory, pages=pages, origins=origins, entrance=entrance
+        *what,
+        session,
+        port=port,
+        memory=memory,
+        pages=pages,
+        origins=origins,
+        entrance=entrance,
+        queue=queue,
     ) as serving:
         yield serving
 

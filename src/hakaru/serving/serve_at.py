@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ import psutil
 
 from hakaru import trust
 from hakaru.engine.mode import Gives, Mode
-from hakaru.errors import Interrupted, MachineError
+from hakaru.errors import EngineDied, Interrupted, MachineError
 from hakaru.evaluation.served import check_laid_out, laid_out
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
@@ -31,6 +31,7 @@ from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.limits import limits_of
+from hakaru.serving.log_file import LogFile
 from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
@@ -39,7 +40,7 @@ from hakaru.session import Session
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from hakaru.serving.front import Front
+    from hakaru.serving.front import Engines, Front
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Serving:
     is_new: bool = True  # False: it was served before by another process, which goes on
     ended: threading.Event = field(default_factory=threading.Event, repr=False)
     front: "Front | None" = field(default=None, repr=False)  # None where it is not new
+    names: tuple[str, ...] = ()  # of the models, where there are several
 
     @property
     def url(self) -> str:
@@ -104,13 +106,14 @@ def serve_at(
     pages: Pages | None = None,
     origins: Sequence[str] = (),
     entrance: Entrance = ON_THIS_MACHINE,
+    queue: int | None = None,
     warns_of_idle_gpu: bool = True,
 ) -> Iterator[Serving]:
     """Serve `model` while the block lasts; where it is served already, that server is taken.
 
     `port` None is the default port, or any free one. `memory` is the part of the free memory that
     may be used. `origins`: sites whose pages may use the server; with them, or with another
-    `entrance` than this machine's, it is always a new one.
+    `entrance` than this machine's, it is always a new one. `queue` requests may wait.
     Raises ModelDamaged for a file that is not the one that was served before, NothingLoaded (a
     DoesNotFit), MachineError for a port in use, EngineDied if
     the engine does not come up or dies too often, and Interrupted for Ctrl-C before it is up.
@@ -121,7 +124,7 @@ def serve_at(
         return
     files = files_loaded(model, mode)
     remember_new = check_trusted(files, session.ledger)
-    with bound_socket(port, entrance.host) as listener:
+    with listening(port, entrance) as (listener, log):
         fit, mode = plan_to_load(
             model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
         )
@@ -129,30 +132,39 @@ def serve_at(
             model.path,
             fit.settings,
             laid_out(fit, mode),
-            on_event=session.warn,
+            on_event=log.gateway_and(session.warn),
+            on_line=log.engine,
             before_restart=partial(trust.check, files, sha256_of),
         )
         limits = limits_of(model, fit.settings, sees=mode.projector is not None)
-        grows_bytes = fit.growth.total_bytes
         loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
         routes = pages(loaded) if pages else ()
 
         def make_front() -> "Front":
+            from hakaru.serving.forwarding import Forwarding
             from hakaru.serving.front import Front  # a web framework, which nobody else needs
             from hakaru.serving.gateway import make_gateway
 
-            gateway = make_gateway(supervisor, limits, routes, origins, entrance)
+            engine = Forwarding(supervisor, limits, queue=queue, log=log.gateway)
+            gateway = make_gateway(engine, routes, origins, entrance)
             return Front(gateway, supervisor, entrance.certificate)
 
-        with _answering(supervisor, listener, make_front, grows_bytes, entrance) as serving:
-            check_laid_out(supervisor.server, fit)
+        grows = fit.growth.total_bytes
+        with _answering(supervisor, listener, make_front, grows, entrance) as serving:
+            log.gateway(f"{serving.deployment.model} answers at {serving.url}")
+            check_load(supervisor, model, fit, session)
             remember_new()
-            if mode.gives == "text" and not (mode.speculation or mode.projector):
-                with suppress(MachineError):  # a full disk keeps nobody from serving
-                    remember_load(
-                        supervisor.server, model, machine=session.machine, ledger=session.ledger
-                    )
             yield serving
+
+
+@contextmanager
+def listening(port: int | None, entrance: Entrance) -> Iterator[tuple[socket.socket, LogFile]]:
+    """A block in which an address is ours, with the log of the server there."""
+    with (
+        bound_socket(port, entrance.host) as listener,
+        closing(LogFile(listener.getsockname()[1])) as log,
+    ):
+        yield listener, log
 
 
 def _served_already(
@@ -164,6 +176,17 @@ def _served_already(
         if is_there and deployment.serves(model.path, settings, mode):
             return deployment
     return None
+
+
+def check_load(supervisor: Supervisor, model: Model, fit: Fit, session: Session) -> None:
+    """Hold what was loaded against the plan, and remember what it took. Raises EngineRefused where
+    it lies elsewhere.
+    """
+    mode = supervisor.mode
+    check_laid_out(supervisor.server, fit)
+    if mode.gives == "text" and not (mode.speculation or mode.projector):
+        with suppress(MachineError):  # a full disk keeps nobody from serving
+            remember_load(supervisor.server, model, machine=session.machine, ledger=session.ledger)
 
 
 def plan_to_load(
@@ -207,35 +230,45 @@ def _answering(
     front = make_front()
     deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
     deployment = replace(
-        deployment,
-        grows_bytes=grows_bytes,
-        host=entrance.host,
-        scheme="https" if entrance.certificate else "http",
-        key=entrance.own_key,
+        deployment, grows_bytes=grows_bytes, **entrance.address_of(deployment.port)
     )
+    supervisor.on_again = partial(_announce_again, deployment, supervisor)
     serving = Serving(deployment=deployment, gives=supervisor.mode.gives, front=front)
+    try:
+        with in_thread(front, listener, serving.ended, supervisor):
+            deployment.announce()
+            yield serving
+    finally:
+        deployment.record.unlink(missing_ok=True)
+    if supervisor.gave_up and supervisor.death:
+        raise supervisor.death
+
+
+@contextmanager
+def in_thread(
+    front: "Front", listener: socket.socket, ended: threading.Event, engines: "Engines"
+) -> Iterator[None]:
+    """A block in which `front` answers on `listener`; `ended` is set when it does no more. With the
+    block the engines end, too.
+    """
 
     def answer() -> None:
         try:
             front.run(sockets=[listener])
         finally:
-            serving.ended.set()
+            ended.set()
 
     thread = threading.Thread(target=answer, daemon=True)
     try:
-        deployment.announce()
         thread.start()
-        yield serving
+        yield
     finally:
-        deployment.record.unlink(missing_ok=True)
         front.leave()
         try:
             if thread.ident:
                 thread.join(ENDS_WITHIN_S)
         finally:
-            supervisor.stop()
-    if supervisor.gave_up and supervisor.death:
-        raise supervisor.death
+            engines.stop()
 
 
 def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]) -> Deployment:
@@ -251,9 +284,16 @@ def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]
     except BaseException:
         supervisor.stop()
         raise
-    return Deployment(
+    deployment = Deployment(
         pid=os.getpid(), started=psutil.Process().create_time(), port=port, model=name,
         path=str(supervisor.path),
         settings=asdict(supervisor.settings) | supervisor.mode.as_record(),
-        own_bytes=engine_bytes(os.getpid()),
+        engine=supervisor.server.process.pid,
     )  # fmt: skip
+    return replace(deployment, own_bytes=engine_bytes(deployment))
+
+
+def _announce_again(deployment: Deployment, supervisor: Supervisor) -> None:
+    """Write the record of an engine that was started again."""
+    with suppress(MachineError, EngineDied):  # a full disk; or it has died already
+        replace(deployment, engine=supervisor.server.process.pid).announce()

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from hakaru.engine.first_answer import give_first_answer
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
+from hakaru.engine.server_log import ServerLog
 from hakaru.errors import EngineDied, HakaruError
 from hakaru.memory.settings import ContextSettings
 
@@ -26,8 +27,9 @@ FIRST_PAUSE_S: Final = 0.2
 
 
 class Supervisor:
-    """One model, served until `stop`. `on_event` hears about deaths and restarts, in one sentence
-    each. `before_restart` may raise a HakaruError, why the engine is not to be started again.
+    """One model, served until `stop`. `on_event` hears about deaths, in one sentence each, and
+    `on_line` what the engine says. `before_restart` may raise a HakaruError, why the engine is not
+    to be started again. `on_again` is called when another engine is ready.
     """
 
     def __init__(
@@ -37,10 +39,13 @@ class Supervisor:
         mode: Mode | None = None,
         *,
         on_event: Callable[[str], None] = lambda text: None,
+        on_line: Callable[[str], None] = lambda line: None,
         before_restart: Callable[[], object] = lambda: None,
     ) -> None:
         self.path, self.settings, self.mode = path, settings, mode or Mode()
-        self._on_event, self._before_restart = on_event, before_restart
+        self._on_event, self._on_line = on_event, on_line
+        self._before_restart = before_restart
+        self.on_again: Callable[[], None] = lambda: None
         self.state: State = "loading"
         self.restarts = 0
         self.gave_up = False
@@ -64,8 +69,8 @@ class Supervisor:
 
         Raises EngineDied or EngineRefused if it does not come up the first time.
         """
-        self._server = _answering(EngineServer(self.path, self.settings, self.mode))
-        self.state = "ready"
+        if not self._comes_up():
+            raise self.death or EngineDied("the engine is not running.", log=[])
         self._thread = threading.Thread(target=self._watch, args=(on_failed,), daemon=True)
         self._thread.start()
 
@@ -81,6 +86,9 @@ class Supervisor:
             server.kill()  # its thread sees the end, and tidies up
         if self._thread:
             self._thread.join(timeout=1)
+
+    def _new(self) -> EngineServer:
+        return EngineServer(self.path, self.settings, self.mode, ServerLog(self._on_line))
 
     def _watch(self, on_failed: Callable[[], None]) -> None:
         while self._server is not None:
@@ -111,6 +119,7 @@ class Supervisor:
             if self._stopped.wait(FIRST_PAUSE_S * 2 ** (len(self._deaths) - 1)):
                 return False
             try:
+                self._before_restart()
                 if not self._comes_up():
                     return False
             except (HakaruError, OSError) as error:
@@ -124,14 +133,14 @@ class Supervisor:
                 self._on_event(str(self.death))
                 continue
             self.restarts += 1
+            self.on_again()
             return True
 
     def _comes_up(self) -> bool:
-        """Start one more process, which `stop` can end while it loads. False if the supervisor was
+        """Start a process, which `stop` can end while it loads. False if the supervisor was
         stopped.
         """
-        self._before_restart()
-        server = EngineServer(self.path, self.settings, self.mode)
+        server = self._new()
         with self._lock:
             if self._stopped.is_set():
                 server.stop()

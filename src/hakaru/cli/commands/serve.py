@@ -22,10 +22,11 @@ from hakaru.cli.wrapping import whole
 from hakaru.engine.speculation import Speculation
 from hakaru.errors import Misuse, Terminated
 from hakaru.evaluation.served import laid_out
-from hakaru.language import say
+from hakaru.language import listed, say
 from hakaru.models.embedded import is_english_only
 from hakaru.servers import running
-from hakaru.serving.entrance import entrance_for
+from hakaru.serving.by_hand import AS_HAKARU_CHOOSES
+from hakaru.serving.entrance import Entrance, entrance_for
 from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
@@ -39,7 +40,7 @@ DRAIN_S: Final = 10.0
 class ServeOptions(ContextOptions, HandOptions):
     """`hakaru serve`."""
 
-    model: str
+    models: tuple[str, ...]
     memory: str | None
     chat_template: str | None
     alias: str | None
@@ -53,15 +54,24 @@ class ServeOptions(ContextOptions, HandOptions):
     tls_key: Path | None
     insecure: bool
     drain: str
+    idle: str | None
+    queue: int | None
     generate: str | None
     dry_run: bool
     json: bool
 
+    @property
+    def are_several(self) -> bool:
+        """Whether models come and go while the server runs."""
+        return len(self.models) > 1 or self.idle is not None
+
 
 def run(options: ServeOptions, *, pages: Pages | None) -> int:
-    """Serve a model file until Ctrl-C."""
+    """Serve models until Ctrl-C."""
     if options.json and not options.dry_run:
         raise Misuse("--json goes with `dry_run` here: it prints the plan; leave it out to serve.")
+    if options.are_several:
+        _check_several(options)
     entrance = entrance_for(
         host=options.host,
         api_key=options.api_key,
@@ -75,8 +85,11 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         return _print_service(options, session)
     if options.dry_run:
         return _plan(options, session)
+    drain_s = parse_seconds(options.drain, least=0)
+    if options.are_several:
+        return stay(_several(options, session, entrance), has_pages=False, drain_s=drain_s)
     serving = serve(
-        options.model,
+        options.models[0],
         port=options.port,
         memory=options.memory,
         chat_template=options.chat_template,
@@ -84,12 +97,49 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         private=options.private,
         pages=pages,
         allow_origin=options.allow_origin,
+        queue=options.queue,
         by_hand=options.by_hand(),
         entrance=entrance,
         session=session,
         **options.as_context(),
     )
-    return stay(serving, has_pages=pages is not None, drain_s=parse_seconds(options.drain, least=0))
+    return stay(serving, has_pages=pages is not None, drain_s=drain_s)
+
+
+def _check_several(options: ServeOptions) -> None:
+    """Raises Misuse for what is said of one model, where there are several."""
+    of_one = {
+        "alias": options.alias,
+        "chat_template": options.chat_template,
+        "dry_run": options.dry_run or None,
+        "generate": options.generate,
+    }
+    given = [f"`{name}`" for name, value in of_one.items() if value is not None]
+    if given or options.by_hand() != AS_HAKARU_CHOOSES:
+        raise Misuse(
+            "{options} is for one model that stays loaded; leave it out with several models and "
+            "with `idle`.",
+            options=listed(given) or "-t, -ngl, `draft`, `mmproj`, --temp …",
+        )
+
+
+def _several(
+    options: ServeOptions, session: Session, entrance: Entrance
+) -> AbstractContextManager[Serving]:
+    from hakaru.serving.serve_several import serve_several  # it needs a web framework
+
+    return serve_several(
+        options.models,
+        port=options.port,
+        private=options.private,
+        memory=options.memory,
+        idle_s=parse_seconds(options.idle) if options.idle is not None else None,
+        allow_origin=options.allow_origin,
+        queue=options.queue,
+        entrance=entrance,
+        session=session,
+        **options.as_context(),
+    )
 
 
 def stay(
@@ -162,6 +212,12 @@ def _draining(n: int, within_s: float) -> str:
 
 def _greeting(serving: Serving) -> str:
     model, url = serving.deployment.model, serving.url
+    if serving.names:
+        return say(
+            "{models}: each answers at {url} by its name  (Ctrl-C stops it)",
+            models=listed(serving.names),
+            url=url,
+        )
     if not serving.is_new:
         return say("{model} already answers at {url}", model=model, url=url)
     if serving.gives == "embedding":
@@ -213,7 +269,7 @@ def _guesses(way: Speculation, *, is_named: bool) -> str:
 
 def _to_serve(options: ServeOptions, session: Session) -> ToServe:
     return to_serve(
-        options.model,
+        options.models[0],
         options.chat_template,
         session,
         alias=options.alias,

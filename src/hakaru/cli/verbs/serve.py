@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hakaru.cli.called import browser
+from hakaru.cli.completing import model_names
 from hakaru.cli.parameters import (
     PATH,
     context_options,
@@ -12,7 +13,6 @@ from hakaru.cli.parameters import (
     hand_options,
     json_option,
     memory_option,
-    model_argument,
     port_option,
     private_option,
     taking,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@model_argument
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=model_names)
 @context_options
 @hand_options
 @memory_option
@@ -60,11 +60,22 @@ if TYPE_CHECKING:
     type=click.Choice(("systemd",)),
     help="Print a service that runs this command line, and serve nothing.",
 )
+@click.option(
+    "--queue",
+    type=click.IntRange(0),
+    metavar="N",
+    help="How many requests may wait for their turn; by default 64 for each of --parallel.",
+)
+@click.option(
+    "--idle",
+    metavar="TIME",
+    help="Unload a model that nobody has asked for so long: 10m. The next request loads it again.",
+)
 @dry_run_option
 @json_option
 @taking
 def serve(options: "ServeOptions") -> int:
-    """Serve a model at 127.0.0.1 for any OpenAI client."""
+    """Serve a model at 127.0.0.1 for any OpenAI client, or several, loaded as they are asked."""
     from hakaru.cli.commands import serve as command
 
     return command.run(options, pages=browser().pages)

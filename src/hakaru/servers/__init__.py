@@ -1,8 +1,9 @@
 """The servers of ours that run now: their records, by which other commands find them, and what
 they hold of the memory.
 
-A server is a process that serves a model, with the engine as its child. Its record is a file in
-the run directory, removed when the process ends.
+A server is a process that serves a model, with the engine as its child; or several models, each
+with an engine of its own while it is loaded. A record is a file in the run directory, one for each
+model, removed when the process ends.
 """
 
 import json
@@ -18,7 +19,7 @@ from hakaru.engine.mode import Mode
 from hakaru.formats.split import part_names
 from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import ContextSettings
-from hakaru.places import run_dir, written_whole
+from hakaru.places import log_dir, run_dir, written_whole
 
 HOST: Final = "127.0.0.1"
 MODE: Final = (
@@ -29,7 +30,7 @@ MODE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One running server, as its record in the run directory says."""
+    """One running server and one model of it, as the record in the run directory says."""
 
     pid: int
     started: float  # when the process began, since a later process may have the same number
@@ -42,6 +43,9 @@ class Deployment:
     host: str = HOST
     scheme: Literal["http", "https"] = "http"
     key: str = ""  # for commands of this user's, where the server asks for one
+    engine: int | None = None  # the process of the engine; None: every child of `pid`
+    is_loaded: bool = True  # False: the next request for the model starts its engine
+    place: int = 0  # among the models of this server
 
     @property
     def url(self) -> str:
@@ -51,8 +55,26 @@ class Deployment:
 
     @property
     def record(self) -> Path:
-        """Where the record of a server at this port lies."""
-        return run_dir() / f"serve-{self.port}.json"
+        """Where the record of this model of the server at this port lies."""
+        place = f".{self.place}" if self.place else ""
+        return run_dir() / f"serve-{self.port}{place}.json"
+
+    @property
+    def n_slots(self) -> int | None:
+        """How many conversations are answered at once; None: the record does not tell."""
+        n = self.settings.get("n_parallel")
+        return n if isinstance(n, int) else None
+
+    def engines(self) -> list[psutil.Process]:
+        """The processes of the model's engine; none where it is not loaded or has just died."""
+        if not self.is_loaded:
+            return []
+        with suppress(psutil.Error):
+            if self.engine is None:
+                return psutil.Process(self.pid).children(recursive=True)
+            engine = psutil.Process(self.engine)
+            return [engine, *engine.children(recursive=True)]
+        return []
 
     def announce(self) -> None:
         """Write the record, so that other commands find the server."""
@@ -86,7 +108,9 @@ class Deployment:
 
 
 def running() -> list[Deployment]:
-    """The servers that run now, the latest first; records of dead ones are removed."""
+    """The servers that run now, the latest first, those of several models in the order in which
+    these were named; records of dead ones are removed.
+    """
     alive = []
     for record in run_dir(make=False).glob("serve-*.json"):
         try:
@@ -97,7 +121,12 @@ def running() -> list[Deployment]:
             alive.append(deployment)
         else:
             record.unlink(missing_ok=True)
-    return sorted(alive, key=lambda d: -d.started)
+    return sorted(alive, key=lambda d: (-d.started, d.port, d.place))
+
+
+def log_of(port: int) -> Path:
+    """Where the log of the server at `port` lies, also after its end."""
+    return log_dir(make=False) / f"serve-{port}.log"
 
 
 def beside_servers(
@@ -111,11 +140,10 @@ def beside_servers(
     weights with the new one. What a server may take later (memory/growth.py) is not free either.
     `without`: the process of a server that is as good as stopped.
     """
-    servers = [server for server in running() if server.pid != without]
-    held = sum(_mapped_bytes(server) for server in servers if Path(server.path) not in parts)
-    held += sum(
-        max(0, server.grows_bytes - max(0, engine_bytes(server.pid) - server.own_bytes))
-        for server in servers
+    held = sum(
+        promised_bytes(server, shares_weights=Path(server.path) in parts)
+        for server in running()
+        if server.pid != without
     )
     return replace(
         machine,
@@ -125,22 +153,24 @@ def beside_servers(
     )
 
 
-def engine_bytes(pid: int) -> int:
-    """Bytes that the engine, below the process `pid`, has in memory and shares with no file. 0
-    if the system does not tell.
+def promised_bytes(server: Deployment, *, shares_weights: bool = False) -> int:
+    """Bytes that the system calls available, though the engine of `server` needs them: its weights
+    in a mapped file, unless they are shared, and what it may still take with use.
+    """
+    if not server.is_loaded:
+        return 0
+    grown = max(0, engine_bytes(server) - server.own_bytes)
+    weights = 0 if shares_weights else _mapped_bytes(server)
+    return weights + max(0, server.grows_bytes - grown)
+
+
+def engine_bytes(server: Deployment) -> int:
+    """Bytes that the engine of `server` has in memory and shares with no file. 0 if the system does
+    not tell.
     """
     with suppress(psutil.Error, AttributeError):
-        return sum(
-            info.rss - info.shared for info in (engine.memory_info() for engine in _engine_of(pid))
-        )
+        return sum(info.rss - info.shared for info in (e.memory_info() for e in server.engines()))
     return 0
-
-
-def _engine_of(pid: int) -> list[psutil.Process]:
-    """The engine of the server `pid`, with the two processes of bubblewrap's above it where it is
-    private.
-    """
-    return psutil.Process(pid).children(recursive=True)
 
 
 def _mapped_bytes(server: Deployment) -> int:
@@ -150,6 +180,6 @@ def _mapped_bytes(server: Deployment) -> int:
     names = {str(Path(server.path).with_name(name)) for name in part_names(Path(server.path).name)}
     total = 0
     with suppress(psutil.Error, OSError, AttributeError):  # not every system tells what is mapped
-        for engine in _engine_of(server.pid):
+        for engine in server.engines():
             total += sum(area.rss for area in engine.memory_maps() if area.path in names)
     return total

@@ -1,0 +1,49 @@
+"""`hakaru stop`: the end of a server that runs elsewhere on this machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hakaru.cli.output import print_aside, print_text
+from hakaru.errors import Misuse, ModelNotFound
+from hakaru.language import listed, say
+from hakaru.servers import Deployment, running
+from hakaru.servers.ending import end
+from hakaru.servers.named import named
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopOptions:
+    """`hakaru stop`."""
+
+    server: str | None
+    all: bool
+
+
+def run(options: StopOptions) -> int:
+    """End the servers and tell of each when it is gone. Raises ModelNotFound where there is
+    none.
+    """
+    servers = running()
+    if (options.server is None) != options.all:
+        raise Misuse("name one server, by its model or its port, or all of them with --all.")
+    if options.server is not None:
+        return _end(named(options.server, servers))
+    if not servers:
+        raise ModelNotFound("no server of hakaru's runs on this machine: nothing was stopped.")
+    for port in dict.fromkeys(server.port for server in servers):
+        _end([server for server in servers if server.port == port])
+    return 0
+
+
+def _end(models: Sequence[Deployment]) -> int:
+    """End the one server of these models."""
+    server, names = models[0], listed(model.model for model in models)
+    print_aside(say("Stopping {models} at port {port} …", models=names, port=server.port))
+    end(server, still_waiting=partial(print_aside, _waits()))
+    print_text(say("Stopped: {models}, port {port}.", models=names, port=server.port))
+    return 0
+
+
+def _waits() -> str:
+    return say("It still answers; Ctrl-C leaves it to end by itself.")

@@ -1,0 +1,115 @@
+"""One model of several that a server answers for: what it is, and its engine while it is loaded."""
+
+import os
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import psutil
+
+from hakaru import trust
+from hakaru.engine.mode import Mode
+from hakaru.errors import MachineError
+from hakaru.evaluation.served import laid_out
+from hakaru.ledger import sha256_of
+from hakaru.planning.answer import Fit
+from hakaru.servers import Deployment, engine_bytes
+from hakaru.serving.forwarding import Forwarding
+from hakaru.serving.limits import Limits, limits_of
+from hakaru.serving.log_file import LogFile
+from hakaru.serving.serve import ToServe
+from hakaru.serving.serve_at import check_load
+from hakaru.serving.supervisor import Supervisor
+from hakaru.serving.trusted_files import check_trusted, files_loaded
+from hakaru.session import Session
+
+
+class Resident:
+    """A model, loaded or not. `start` and `stop` block; `engine` is there between them."""
+
+    def __init__(
+        self, what: ToServe, place: int, address: dict[str, Any], queue: int | None
+    ) -> None:
+        self.what, self._queue = what, queue
+        self.name = what.mode.alias or what.model.path.stem
+        self.limits: Limits = limits_of(what.model, what.settings)
+        self.fit: Fit | None = None  # the plan by which it is loaded
+        self.engine: Forwarding | None = None
+        self.n_wanting = 0  # requests that name it, and have no answer on its way yet
+        self._supervisor: Supervisor | None = None
+        self.deployment = Deployment(
+            pid=os.getpid(), started=psutil.Process().create_time(), place=place, **address,
+            model=self.name, path=str(what.model.path),
+            settings=asdict(what.settings) | what.mode.as_record(), is_loaded=False,
+        )  # fmt: skip
+
+    @property
+    def is_ready(self) -> bool:
+        """True if a request can go to the engine, or soon can."""
+        return self.engine is not None and self.engine.supervisor.state in {"ready", "loading"}
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it is loaded, and nobody would miss it now."""
+        return self.engine is not None and self.engine.in_flight.is_idle and not self.n_wanting
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nobody asked; 0 for what is asked, or not loaded."""
+        return (self.engine.in_flight.idle_s or 0.0) if self.engine and self.is_idle else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """What `/health` tells of it."""
+        if self.engine:
+            return {"status": self.engine.supervisor.state} | self.engine.in_flight.as_json()
+        state = "loading" if self.n_wanting else "unloaded"
+        return {"status": state, "answering": 0, "waiting": self.n_wanting, "idle_s": None}
+
+    def start(self, plan: tuple[Fit, Mode], session: Session, log: LogFile) -> None:
+        """Load the model as planned. Raises EngineDied or EngineRefused if it does not come up."""
+        fit, mode = plan
+        files = files_loaded(self.what.model, mode)
+        remember_new = check_trusted(files, session.ledger)
+        supervisor = self._supervisor = Supervisor(
+            self.what.model.path,
+            fit.settings,
+            laid_out(fit, mode),
+            on_event=log.gateway_and(session.warn),
+            on_line=lambda line: log.engine(f"[{self.name}] {line}"),
+            before_restart=partial(trust.check, files, sha256_of),
+        )
+        supervisor.start()
+        check_load(supervisor, self.what.model, fit, session)
+        remember_new()
+        self.fit, self.limits = fit, limits_of(self.what.model, fit.settings)
+        self.engine = Forwarding(supervisor, self.limits, queue=self._queue, log=log.gateway)
+        supervisor.on_again = self._announce_loaded
+        self._announce_loaded()
+
+    def stop(self) -> None:
+        """End the engine, also one that is being started."""
+        self.engine, self.fit = None, None
+        if supervisor := self._supervisor:
+            supervisor.stop()
+        self.announce()
+
+    def announce(self) -> None:
+        """Write the record of a model that is not loaded."""
+        self.deployment = replace(self.deployment, is_loaded=False, engine=None)
+        with suppress(MachineError):
+            self.deployment.announce()
+
+    def _announce_loaded(self) -> None:
+        if not (supervisor := self._supervisor) or not self.fit:
+            return
+        loaded = replace(
+            self.deployment,
+            is_loaded=True,
+            engine=supervisor.server.process.pid,
+            settings=asdict(supervisor.settings) | supervisor.mode.as_record(),
+            grows_bytes=self.fit.growth.total_bytes,
+        )
+        self.deployment = replace(loaded, own_bytes=engine_bytes(loaded))
+        with suppress(MachineError):
+            self.deployment.announce()

@@ -1,0 +1,123 @@
+"""Serve several models behind one address: the verb behind `hakaru serve A B`."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Unpack
+
+from hakaru.errors import Interrupted, Misuse
+from hakaru.language import listed, say
+from hakaru.memory.context import Context
+from hakaru.models.sources.find import Reference
+from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
+from hakaru.serving.front import Front
+from hakaru.serving.log_file import LogFile
+from hakaru.serving.making_room import Plan, planned
+from hakaru.serving.on_demand import OnDemand
+from hakaru.serving.origins import origin_of
+from hakaru.serving.resident import Resident
+from hakaru.serving.serve import ToServe, to_serve
+from hakaru.serving.serve_at import Serving, in_thread, listening
+from hakaru.serving.several_gateway import make_gateway_of_several
+from hakaru.session import Session, nobody_listens
+
+
+@contextmanager
+def serve_several(
+    models: Sequence[Reference],
+    *,
+    port: int | None = None,
+    memory: str | int | None = None,
+    private: bool | None = None,
+    idle_s: float | None = None,
+    allow_origin: Sequence[str] = (),
+    queue: int | None = None,
+    entrance: Entrance = ON_THIS_MACHINE,
+    session: Session | None = None,
+    **context: Unpack[Context],
+) -> Iterator[Serving]:
+    """Serve `models` at one address while the block lasts: the first is loaded at once, each other
+    one by the first request that names it.
+
+    Example: `with serve_several(["chat.gguf", "embed.gguf"]) as serving: print(serving.url)`.
+
+    `memory` is the limit of all together. `queue` requests may wait for their turn at each. A model
+    that nobody asks for `idle_s` seconds is unloaded. The settings hold for models that write; one
+    that gives vectors has its own context. Raises what `serve` raises, for a model that does not
+    fit even alone, too.
+    """
+    origins = [origin_of(name) for name in allow_origin]
+    session = session or Session.here(keeps=False)
+    what = [_to_serve(model, session, context, private=private) for model in models]
+    _check_names(what)
+    alone = [
+        planned(each, [], session, memory=memory, n_gpu_layers=None) for each in what
+    ]  # the rest need not be asked for if one does not fit at all
+    with listening(port, entrance) as (listener, log):
+        address = entrance.address_of(listener.getsockname()[1])
+        residents = [Resident(each, i, address, queue) for i, each in enumerate(what)]
+        on_demand = OnDemand(
+            residents,
+            session,
+            log,
+            alone={
+                resident.name: plan.fit.placement.layout.n_gpu_layers
+                for resident, plan in zip(residents, alone, strict=True)
+            },
+            memory=memory,
+            idle_s=idle_s,
+        )
+        try:
+            _load_first(residents[0], alone[0], session, log)
+            gateway = make_gateway_of_several(on_demand, origins, entrance)
+            front = Front(gateway, on_demand, entrance.certificate)
+            serving = _serving(residents, front)
+            with in_thread(front, listener, serving.ended, on_demand):
+                for resident in residents[1:]:
+                    resident.announce()
+                log.gateway(f"{', '.join(serving.names)} answer at {serving.url}")
+                yield serving
+        finally:
+            on_demand.stop()
+
+
+def _serving(residents: Sequence[Resident], front: Front) -> Serving:
+    first, names = residents[0], tuple(resident.name for resident in residents)
+    return Serving(
+        deployment=first.deployment, gives=first.what.mode.gives, front=front, names=names
+    )
+
+
+def _to_serve(
+    model: Reference, session: Session, context: Context, *, private: bool | None
+) -> ToServe:
+    """The model with the settings for what it gives."""
+    what = to_serve(model, None, session, private=private)
+    if what.mode.gives != "text" or not context:
+        return what
+    silent = replace(session, warn=nobody_listens, note=nobody_listens)  # it was said before
+    return to_serve(what.model, None, silent, private=private, **context)
+
+
+def _check_names(what: Sequence[ToServe]) -> None:
+    """Raises Misuse where clients could not tell two models apart."""
+    names = Counter(each.mode.alias or each.model.path.stem for each in what)
+    if twice := [name for name, n in names.items() if n > 1]:
+        raise Misuse(
+            "two models are called {name}, and clients choose by the name; give one of the files "
+            "another name, by a link for example.",
+            name=listed(twice),
+        )
+
+
+def _load_first(first: Resident, plan: Plan, session: Session, log: LogFile) -> None:
+    """Load the model that answers at once: whether the engine works is known before the server
+    says that it does.
+    """
+    try:
+        first.start((plan.fit, plan.mode), session, log)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            say("{model} was still being loaded: nothing was served.", model=first.name)
+        ) from stop
