@@ -19,7 +19,7 @@ from hakaru.engine.server import EngineServer, server_command
 from hakaru.engine.speculation import Speculation
 from hakaru.errors import MachineError
 from hakaru.memory.settings import ContextSettings
-from hakaru.servers import engine_bytes
+from hakaru.servers import Deployment, engine_bytes
 
 WHY_NOT = bubblewrap.why_no_bubblewrap(*isolation.PROCESSES)
 needs_bubblewrap = pytest.mark.skipif(WHY_NOT is not None, reason=f"no isolation: {WHY_NOT}")
@@ -178,7 +178,10 @@ def test_a_private_engine_answers_is_watched_and_dies_as_others_do(
         assert "A_SECRET" not in engine.environ()
         assert (server.peak_rss_bytes() or 0) > 20 * 2**20  # bubblewrap has 2 MiB
         own = engine.memory_info()
-        assert 0 <= engine_bytes(os.getpid()) - (own.rss - own.shared) < 2**20
+        record = Deployment(
+            pid=os.getpid(), started=0.0, port=1, model="m", path="m.gguf", settings={}
+        )
+        assert 0 <= engine_bytes(record) - (own.rss - own.shared) < 2**20
         server.kill()
         server.process.wait(timeout=5)
         assert "ended (signal 9)" in str(server.death())
