@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -85,7 +86,8 @@ def test_a_full_queue_is_a_429_and_who_leaves_makes_room(house: House) -> None: 
     assert reads.recv(4) == b"HTTP"
     waits = asks(house.url, {"model": "a", "prompt": "slow 30"})
     until(2)
-    for more in ({}, {"stream": True}):
+    streams: tuple[dict[str, Any], ...] = ({}, {"stream": True})
+    for more in streams:
         refused = house.ask("a", **more)
         error = refused.json()["error"]
         assert (refused.status_code, error["code"]) == (429, "queue_full")

@@ -83,8 +83,8 @@ def house(
         def serve(models: list[Path], **options: Any) -> Serving:
             session = session_with()
             stack.callback(session.ledger.close)
-            options = {"n_ctx": 512, "session": session} | options
-            return stack.enter_context(serve_several(models, **options))
+            asked: Any = {"n_ctx": 512, "session": session} | options
+            return stack.enter_context(serve_several(models, **asked))
 
         made = House(tmp_path, serve)
         yield made

@@ -17,7 +17,6 @@ from hakaru.cli.wrapping import END, START
 
 VERBS: Final = (
     "bench", "catalog", "chat", "choose", "completion", "conform", "doctor", "engine", "fit",
-    "bench", "catalog", "chat", "choose", "completion", "conform", "doctor", "engine", "fit",
     "formula", "hardware", "key", "logs", "ls", "privacy-check", "ps", "pull", "quantize", "rm",
     "serve", "show", "stop", "tasks", "test", "trust", "tune", "up",
 )  # fmt: skip
