@@ -45,7 +45,7 @@ def trusted() -> dict[Path, Trusted]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {Path(name): Trusted(**fields) for name, fields in kept["files"].items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # nothing was kept yet, or can be
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MachineError(

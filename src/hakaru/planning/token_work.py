@@ -22,7 +22,9 @@ from hakaru.planning.load import INPUT_TENSORS, layer_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """What one layer's attention reads and computes for each token that it sees."""
+    """What the attention of one layer, or of several with the same window, reads and computes for
+    each token that it sees.
+    """
 
     cell_bytes: float  # keys and values of one token
     products: float  # multiplications with one token's keys and values
@@ -120,7 +122,7 @@ def total(works: Iterable[TokenWork]) -> TokenWork:
         stored=stored,
         products=sum(n * work.products for work, n in counted),
         state_bytes=sum(n * work.state_bytes for work, n in counted),
-        attention=tuple(layer for work, n in counted for layer in n * work.attention),
+        attention=_joined((layer, n) for work, n in counted for layer in work.attention),
         expert_products=sum(n * work.expert_products for work, n in counted),
         expert_bytes=sum(n * work.expert_bytes for work, n in counted),
         n_layer=sum(n * work.n_layer for work, n in counted),
@@ -128,6 +130,18 @@ def total(works: Iterable[TokenWork]) -> TokenWork:
         n_state_layer=sum(n * work.n_state_layer for work, n in counted),
         n_expert=max((work.n_expert for work, _ in counted), default=0),
         n_expert_used=max((work.n_expert_used for work, _ in counted), default=0),
+    )
+
+
+def _joined(layers: Iterable[tuple[Attention, int]]) -> tuple[Attention, ...]:
+    """So many of each layer, those with the same window as one."""
+    sums: dict[int | None, tuple[float, float]] = {}
+    for layer, n in layers:
+        cell_bytes, products = sums.get(layer.window, (0.0, 0.0))
+        sums[layer.window] = cell_bytes + n * layer.cell_bytes, products + n * layer.products
+    return tuple(
+        Attention(cell_bytes=cell_bytes, products=products, window=window)
+        for window, (cell_bytes, products) in sums.items()
     )
 
 
