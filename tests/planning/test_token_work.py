@@ -68,8 +68,11 @@ def test_windows_end_the_growth() -> None:
 
 def test_layers_of_a_hybrid_have_a_state_or_a_cache() -> None:
     """Of Qwen3.6 35B A3B every fourth of 40 layers has attention, all others a state."""
-    work = whole_work(items_of("qwen3.6-35b-a3b"))
-    assert (len(work.attention), work.n_state_layer) == (10, 30)
+    items = items_of("qwen3.6-35b-a3b")
+    work, attending = whole_work(items), [item for item in items if item.rest.attention]
+    assert (len(attending), work.n_state_layer) == (10, 30)
+    (one,), (all_,) = attending[0].rest.attention, work.attention
+    assert all_.cell_bytes == 10 * one.cell_bytes and all_.products == 10 * one.products
     assert work.state_bytes > 0
 
 

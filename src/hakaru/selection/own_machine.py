@@ -4,7 +4,7 @@ Only `choose` without a named machine imports this file: the session and the eng
 tenth of a second to load.
 """
 
-from functools import partial
+from functools import cache, partial
 
 from hakaru.models.own_catalogue import all_models
 from hakaru.models.sources.model_folders import hub_cache, lm_studio_folders
@@ -37,6 +37,7 @@ def own_machine(
     hardware = hardware_here(machine, uses_gpu=machine.has_gpu)
     loads = errors(session.ledger.memory_rows())
 
+    @cache  # many models are of one
     def margin(architecture: str) -> float:
         return learned_margin(loads, kind_of(machine, architecture, None)).fraction
 
