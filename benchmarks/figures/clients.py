@@ -51,12 +51,14 @@ class Answer:
         """`answered` to the end, `refused` in the form of errors, or else `broken`."""
         if self.status == 200 and b"data: [DONE]" in self.raw:
             return "answered"
-        found = re.search(rb'\{"error":.*\}', self.raw, re.DOTALL)
-        try:
-            error = json.loads(found[0])["error"] if found else {}
-        except ValueError:
-            error = {}
-        return "refused" if error.keys() >= ERROR_FIELDS else "broken"
+        for line in self.raw.splitlines():
+            try:
+                told = json.loads(line.removeprefix(b"data: "))
+            except ValueError:
+                continue
+            if isinstance(told, dict) and told.get("error", {}).keys() >= ERROR_FIELDS:
+                return "refused"
+        return "broken"
 
 
 def body_of(way: str = "whole") -> bytes:
