@@ -116,6 +116,11 @@ def test_nobody_imports_upward_or_sideways_into_a_face() -> None:
                 )
 
 
+def test_the_product_needs_nothing_of_the_tests() -> None:
+    """`hakaru.testing` needs a package that only developers have."""
+    assert [path for path in FILES if "hakaru.testing" in imports(path)] == []
+
+
 def test_rooms_have_no_import_cycle() -> None:
     """Between rooms the imports form a directed acyclic graph."""
     graph: dict[str, set[str]] = {}

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from hakaru.engine.first_token import write_model
 from hakaru.errors import ModelNotFound
 from hakaru.language import say
 from hakaru.models.embedded import embedded_model
@@ -10,7 +11,6 @@ from hakaru.serving.privacy.from_commands import command_findings
 from hakaru.serving.privacy.from_engine import engine_findings
 from hakaru.serving.privacy.leaks import Finding
 from hakaru.session import Session
-from hakaru.testing import write_tiny_llama
 
 
 def privacy_check(session: Session | None = None) -> list[Finding]:
@@ -19,7 +19,7 @@ def privacy_check(session: Session | None = None) -> list[Finding]:
     """
     session = session or Session.here(keeps=False)
     with tempfile.TemporaryDirectory(prefix="hakaru-") as folder:
-        tiny = write_tiny_llama(Path(folder) / "tiny.gguf")
+        tiny = write_model(Path(folder) / "small.gguf")
         try:
             model = str(embedded_model())
         except ModelNotFound:
@@ -28,7 +28,7 @@ def privacy_check(session: Session | None = None) -> list[Finding]:
             ("hardware", ["hardware"]),
             ("fit", ["fit", model]),
             ("quantize", ["quantize", model, "--type", "Q4_0", "--dry-run"]),
-            ("test", ["test", str(tiny), "--no-speed"]),
+            ("test", ["test", model, "--no-speed"]),
             ("chat", ["chat", model, "-p", "Hi", "--max-tokens", "2", "--no-private"]),
         ]
         step = say("ways tried")
