@@ -78,6 +78,10 @@ class Mode:
         """
         return {"template": self.template.digest} if self.template else {}
 
+    def name_of(self, model: Path) -> str:
+        """What clients call the model: its alias, or else the name of its file."""
+        return self.alias or model.stem
+
     def as_record(self) -> dict[str, object]:
         """The part of a running server's record."""
         return {

@@ -3,23 +3,19 @@
 import os
 from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import psutil
 
-from hakaru import trust
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
-from hakaru.evaluation.served import laid_out
-from hakaru.ledger import sha256_of
 from hakaru.planning.answer import Fit
 from hakaru.servers import Deployment, engine_bytes
 from hakaru.serving.forwarding import Forwarding
 from hakaru.serving.limits import Limits, limits_of
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.serve import ToServe
-from hakaru.serving.serve_at import check_load
+from hakaru.serving.serve_at import check_load, supervised
 from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.session import Session
@@ -32,7 +28,7 @@ class Resident:
         self, what: ToServe, place: int, address: dict[str, Any], queue: int | None
     ) -> None:
         self.what, self._queue = what, queue
-        self.name = what.mode.alias or what.model.path.stem
+        self.name = what.mode.name_of(what.model.path)
         self.limits: Limits = limits_of(what.model, what.settings)
         self.fit: Fit | None = None  # the plan by which it is loaded
         self.engine: Forwarding | None = None
@@ -71,13 +67,13 @@ class Resident:
         fit, mode = plan
         files = files_loaded(self.what.model, mode)
         remember_new = check_trusted(files, session.ledger)
-        supervisor = self._supervisor = Supervisor(
-            self.what.model.path,
-            fit.settings,
-            laid_out(fit, mode),
+        supervisor = self._supervisor = supervised(
+            self.what.model,
+            fit,
+            mode,
+            files,
             on_event=log.gateway_and(session.warn),
             on_line=lambda line: log.engine(f"[{self.name}] {line}"),
-            before_restart=partial(trust.check, files, sha256_of),
         )
         supervisor.start()
         check_load(supervisor, self.what.model, fit, session)

@@ -8,10 +8,11 @@ thread and the engine end with it.
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -128,13 +129,8 @@ def serve_at(
         fit, mode = plan_to_load(
             model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
         )
-        supervisor = Supervisor(
-            model.path,
-            fit.settings,
-            laid_out(fit, mode),
-            on_event=log.gateway_and(session.warn),
-            on_line=log.engine,
-            before_restart=partial(trust.check, files, sha256_of),
+        supervisor = supervised(
+            model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
         )
         limits = limits_of(model, fit.settings, sees=mode.projector is not None)
         loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
@@ -155,6 +151,28 @@ def serve_at(
             check_load(supervisor, model, fit, session)
             remember_new()
             yield serving
+
+
+def supervised(
+    model: Model,
+    fit: Fit,
+    mode: Mode,
+    files: Iterable[Path],
+    *,
+    on_event: Callable[[str], None],
+    on_line: Callable[[str], None],
+) -> Supervisor:
+    """The supervisor of `model` as planned, not started yet. Before an engine that died is started
+    again, `files` must still be those that are trusted.
+    """
+    return Supervisor(
+        model.path,
+        fit.settings,
+        laid_out(fit, mode),
+        on_event=on_event,
+        on_line=on_line,
+        before_restart=partial(trust.check, files, sha256_of),
+    )
 
 
 @contextmanager
@@ -273,7 +291,7 @@ def in_thread(
 
 def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]) -> Deployment:
     """Start the engine. Returns the server's record."""
-    name = supervisor.mode.alias or supervisor.path.stem
+    name = supervisor.mode.name_of(supervisor.path)
     try:
         supervisor.start(on_failed=on_failed)
     except KeyboardInterrupt as stop:

@@ -102,7 +102,7 @@ def _to_serve(
 
 def _check_names(what: Sequence[ToServe]) -> None:
     """Raises Misuse where clients could not tell two models apart."""
-    names = Counter(each.mode.alias or each.model.path.stem for each in what)
+    names = Counter(each.mode.name_of(each.model.path) for each in what)
     if twice := [name for name, n in names.items() if n > 1]:
         raise Misuse(
             "two models are called {name}, and clients choose by the name; give one of the files "
