@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hakaru.serving.request_schemas import SCHEMAS, Unreadable, decoded
+from hakaru.serving.request_schemas import SCHEMAS, Unreadable, decoded, has_tools
 
 CHAT = "/v1/chat/completions"
 TURN = {"role": "user", "content": "Hello"}
@@ -101,3 +101,19 @@ def test_no_interface_takes_what_is_no_request(path: str, body: bytes) -> None:
     """Whatever it is, there is one sentence, and no crash."""
     with pytest.raises(Unreadable, match=r"\w"):
         decoded(path, body)
+
+
+@pytest.mark.parametrize(
+    ("path", "choice", "shows"),
+    [
+        (CHAT, None, True), (CHAT, "auto", True), (CHAT, "none", False),
+        ("/v1/responses", "none", False), ("/v1/messages", {"type": "auto"}, True),
+        ("/v1/messages", {"type": "none"}, False),
+    ],
+)  # fmt: skip
+def test_tools_that_are_not_to_be_used_are_no_tools(path: str, choice: Any, shows: bool) -> None:
+    """In OpenAI's spelling and in Anthropic's: a template without a place for tools then serves."""
+    tool = TOOL | {"name": "sky"}
+    chat = {"messages": [TURN], "input": "Hello", "max_tokens": 1, "tools": [tool]}
+    body = json.dumps(chat | ({"tool_choice": choice} if choice else {})).encode()
+    assert has_tools(decoded(path, body)) == shows

@@ -100,6 +100,8 @@ class Forwarding:
                 return await self._answer(request, body, visit)
         except httpx.TransportError as error:
             return self._no_answer(error)
+        except EngineDied:  # for good, after it was ready
+            return self._not_ready()
         except Refused as refusal:
             return refusal.answer
 
@@ -142,8 +144,12 @@ class Forwarding:
         began = time.monotonic()
         while self.supervisor.state == "loading" and time.monotonic() - began < HELD_S:
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
-        if (state := self.supervisor.state) != "ready":
-            raise Refused(error_response(503, f"the model is {state}; try again", code="loading"))
+        if self.supervisor.state != "ready":
+            raise Refused(self._not_ready())
+
+    def _not_ready(self) -> Response:
+        message = f"the model is {self.supervisor.state}; try again"
+        return error_response(503, message, code="loading")
 
     async def _answer(self, request: Request, body: bytes, visit: Visit) -> Response:
         """The engine's answer. Raises Refused, and httpx.TransportError."""

@@ -329,7 +329,7 @@ def has_tools(request: Request) -> bool:
             | CountTokens(tools=tools, tool_choice=choice)
             | Responses(tools=tools, tool_choice=choice)
         ):
-            return bool(tools) and choice != "none"
+            return bool(tools) and choice not in ("none", {"type": "none"})
     return False
 
 
