@@ -27,6 +27,7 @@ Every command takes `--lang en|ja`. stdout is the result, stderr the progress.
 | 4 | model not found or damaged |
 | 5 | network needed but offline |
 | 6 | engine failed |
+| 7 | `conform`: nothing failed, but of some checks it cannot be told |
 | 130 | interrupted |
 """
 

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 WORDS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 MODEL: Final = "scripted-1b"
@@ -140,13 +141,17 @@ class Scripted:
             self.asked.append((request.url.path, raw))
             while self.is_dead or (b'"stream"' not in raw and time.monotonic() < self.busy_until):
                 await asyncio.sleep(0.01)
+            request.scope["ends"] = "ends_connections" in self.faults
             try:
                 if endpoint in self.lacks:
                     raise Refused("there is no such endpoint", 404)
                 self._check_key(request)
-                return await answer(self._read(endpoint, raw))
+                response = await answer(self._read(endpoint, raw))
             except Refused as refused:
-                return self._error(endpoint, refused)
+                response = self._error(endpoint, refused)
+            if "says_it_ends" in self.faults:
+                response.headers["connection"] = "close"
+            return response
 
         return answered
 
@@ -210,7 +215,8 @@ class Scripted:
 
     def words_of(self, body: Any) -> int:
         """The tokens of a prompt. Raises Refused for more than the context."""
-        text = " ".join(_texts(body.get("messages", body.get("prompt", body.get("input", "")))))
+        prompts = (body.get(name) for name in ("messages", "prompt", "input", "documents"))
+        text = " ".join(_texts(next(filter(None, prompts), "")))
         n = len(re.findall(r"\S+", text)) + 3
         if "tools_dropped" not in self.faults:
             n += len(json.dumps(body.get("tools", [])).split()) - 1
@@ -374,7 +380,8 @@ class Scripted:
         results = [{"index": i, "relevance_score": 1 / (i + 1)} for i in range(n)]
         if "worst_first" in self.faults:
             results.reverse()
-        return JSONResponse({"results": results[: body.get("top_n", n)]})
+        usage = {"total_tokens": self.words_of(body)}
+        return JSONResponse({"results": results[: body.get("top_n", n)], "usage": usage})
 
     # --- responses and messages
 
@@ -525,13 +532,23 @@ def filled(schema: dict[str, Any]) -> Any:
     return {name: filled(inner) for name, inner in schema.get("properties", {}).items()}
 
 
+class Connection(H11Protocol):
+    """A connection that ends behind an answer without a word, where the answer is so marked."""
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.scope.get("ends"):
+            self.transport.close()
+
+
 @contextmanager
 def scripted() -> Iterator[Scripted]:
     """The server at a free port of 127.0.0.1, until the block ends."""
     state = Scripted()
     config = uvicorn.Config(
-        state.app(), port=0, log_config=None, timeout_graceful_shutdown=0, lifespan="off"
-    )
+        state.app(), http=Connection, port=0, log_config=None, timeout_graceful_shutdown=0,
+        lifespan="off",
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

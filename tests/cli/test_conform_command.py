@@ -69,6 +69,27 @@ def test_it_speaks_japanese(server: Scripted, capsys: pytest.CaptureFixture[str]
     assert "最後のイベントが [DONE]" in out
 
 
+def test_what_cannot_be_told_gives_7_where_nothing_failed(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that asks for certainty sees that there is none. A failure says more."""
+    monkeypatch.setattr("hakaru.conformance.peer.Peer.is_slow_for", lambda self, body: True)
+    server.faults = {"hangs", "stop_ignored"}
+    untold = ["conform", server.url, "--timeout", "0.5", "--only", "errors.messages_empty"]
+    assert run(untold) == 7
+    assert run([*untold, "--only", "chat.stop"]) == 1
+
+
+def test_json_has_the_longest_request_whole(
+    server: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that it can be asked again."""
+    assert run(["conform", server.url, "--only", "context.chat", "--json"]) == 0
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert len(check["asked"][-1]["body"]) > 2500
+    assert json.loads(check["asked"][-1]["body"])["messages"]
+
+
 def test_json_is_one_object_with_a_schema(
     server: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,10 +78,14 @@ FAULTS = {
     "echoes_model": {"errors.model"},
     "plain_errors": {"form.error"},
     "number_codes": {"form.code"},
-    "cuts": {"context.chat", "context.completions", "context.embeddings"},
+    "ends_connections": {"connection.kept", "connection.after_stream", "connection.after_error"},
+    "cuts": {
+        "context.chat", "context.stream", "context.completions", "context.embeddings",
+        "context.rerank", "context.responses", "context.messages",
+    },
     "mixes_clients": {"together.answers"},
     "never_cancels": {"together.cancel"},
-}
+}  # fmt: skip
 ALSO = {
     "cuts_letters": ("json",),
     "plain_errors": ("errors.list",),
@@ -135,14 +139,25 @@ def test_a_prompt_that_is_cut_in_silence_is_told_with_both_counts(
     assert "QX7431" in json.dumps(result.asked)
 
 
+def test_a_server_that_says_that_a_connection_ends_does_nothing_wrong(
+    server: Scripted, session: Session
+) -> None:
+    """Its clients open another one."""
+    server.faults = {"says_it_ends"}
+    found = conform(server.url, only=["connection"], session=session)
+    assert names(found, "pass") == FAULTS["ends_connections"]
+    assert all("and says so" in result.outcome.reason for result in found.results)
+
+
 @pytest.mark.parametrize(("faults", "verdict"), [({"cuts"}, "fail"), (set(), "pass")])
 def test_where_no_context_is_told_the_prompt_grows(
     faults: set[str], verdict: str, server: Scripted, session: Session
 ) -> None:
-    """Until it is refused, or cut."""
+    """Until it is refused, or cut; the next check begins where that was."""
     server.faults, server.tells_context = faults, False
-    found = conform(server.url, only=["context.chat"], session=session)
-    assert (found.n_ctx, found.results[0].outcome.verdict) == (None, verdict)
+    found = conform(server.url, only=["context.chat", "context.completions"], session=session)
+    assert (found.n_ctx, [r.outcome.verdict for r in found.results]) == (None, [verdict] * 2)
+    assert [len(result.asked) for result in found.results] == [3, 3]
 
 
 def test_a_question_that_is_never_answered_ends_by_its_time(

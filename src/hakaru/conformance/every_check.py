@@ -4,6 +4,7 @@ what may leave a server busy, and last what all errors had in common.
 
 from hakaru.conformance.chat_checks import chat_checks
 from hakaru.conformance.completion_checks import completion_checks
+from hakaru.conformance.connection_checks import connection_checks
 from hakaru.conformance.context_checks import context_checks
 from hakaru.conformance.forced_checks import forced_checks
 from hakaru.conformance.key_checks import key_checks
@@ -32,6 +33,7 @@ def every_check() -> tuple[Check, ...]:
         *response_checks(),
         *message_checks(),
         *refusal_checks(),
+        *connection_checks(),
         *context_checks(),
         *together_checks(),
         *form_checks(),

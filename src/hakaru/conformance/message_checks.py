@@ -3,7 +3,15 @@
 from typing import Any, Final
 
 from hakaru.conformance.peer import OMIT, Peer, user
-from hakaru.conformance.replies import field_of, is_refusal, not_ok, refuses, shaped, usage_of
+from hakaru.conformance.replies import (
+    field_of,
+    is_refusal,
+    message_tokens,
+    not_ok,
+    refuses,
+    shaped,
+    usage_of,
+)
 from hakaru.conformance.shapes import ANTHROPIC, ANTHROPIC_ERROR, misshapen
 from hakaru.conformance.verdicts import Check, Outcome, failed, passed, skipped, unknown
 from hakaru.language import say
@@ -117,8 +125,7 @@ async def _count(peer: Peer) -> Outcome:
     reply = await peer.once("messages", _body(peer))
     if bad := not_ok(reply):
         return bad
-    parts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    read = sum(usage_of(reply, part) or 0 for part in parts)
+    read = message_tokens(reply)
     if told == read:
         return passed()
     return failed(say("{told} tokens were told, {found} read", told=told, found=read))

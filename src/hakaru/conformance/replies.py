@@ -78,3 +78,9 @@ def usage_of(reply: Reply, field: str) -> int | None:
     usage = field_of(reply, "usage")
     value = usage.get(field) if isinstance(usage, dict) else None
     return value if type(value) is int else None
+
+
+def message_tokens(reply: Reply) -> int:
+    """The tokens of the prompt that a message of Anthropic's tells: read, and found in a cache."""
+    parts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(usage_of(reply, part) or 0 for part in parts)

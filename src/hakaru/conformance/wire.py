@@ -2,8 +2,8 @@
 longer than its time.
 
 Each question has a connection of its own, so that a server which closes idle connections at a bad
-moment is not taken for one that breaks off. Proxies of the environment are used, but not for
-addresses of this machine.
+moment is not taken for one that breaks off; only `keeps_alive` shares one. Proxies of the
+environment are used, but not for addresses of this machine.
 """
 
 import asyncio
@@ -21,8 +21,6 @@ import httpx
 from hakaru.conformance.stream_events import ChatStream, StreamEvent, events_of
 
 MOST_BYTES: Final = 2**24  # of one answer; a server that never ends is left
-SHOWN: Final = 2000
-"""Letters of a request or an answer that the result keeps."""
 Trouble = Literal["unreachable", "closed", "slow", "too long"]
 
 
@@ -35,6 +33,7 @@ class Reply:
     pieces: tuple[tuple[float, bytes], ...]  # second after the request, and what came then
     seconds: float  # until the end
     broken: Trouble | None = None  # why it did not come to its end
+    client: object = None  # address and port of the client's end of the connection
 
     @cached_property
     def body(self) -> bytes:
@@ -66,6 +65,11 @@ class Reply:
         return ChatStream(self.events)
 
     @property
+    def is_last(self) -> bool:
+        """Whether the server says that no other answer comes over this connection."""
+        return "close" in self.headers.get("connection", "").lower()
+
+    @property
     def is_ok(self) -> bool:
         """Whether the server says that all is well, and sent all of it."""
         return self.status == 200 and self.broken is None
@@ -75,7 +79,7 @@ class Reply:
         return {
             "status": self.status,
             "content_type": self.media or None,
-            "body": self.body.decode("utf-8", "replace")[:SHOWN],
+            "body": self.body.decode("utf-8", "replace"),
             "seconds": round(self.seconds, 3),
             "broken": self.broken,
         }
@@ -104,9 +108,8 @@ class Exchange:
     def asked(self) -> dict[str, Any]:
         """The request as a result keeps it. Headers, and with them the key, are left out."""
         text = (self.content or b"").decode("utf-8", "replace")
-        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} letters)"
         path = httpx.URL(self.url).raw_path.decode("ascii")
-        return {"method": self.method, "path": path, "body": shown or None}
+        return {"method": self.method, "path": path, "body": text or None}
 
     def came(self) -> dict[str, Any]:
         """The answer as a result keeps it."""
@@ -120,6 +123,7 @@ class Wire:
     key: str | None = None
     within_s: float = 30.0
     log: list[Exchange] = field(default_factory=list)
+    keeps_alive: bool = False  # whether questions, one after the other, share a connection
 
     async def __aenter__(self) -> "Wire":
         self._clients = dict[bool, httpx.AsyncClient]()
@@ -179,7 +183,7 @@ class Wire:
         is_plain = url.scheme == "http" and is_local(url)
         if is_plain not in self._clients:
             self._clients[is_plain] = httpx.AsyncClient(
-                limits=httpx.Limits(max_keepalive_connections=0),
+                limits=httpx.Limits(max_keepalive_connections=int(self.keeps_alive)),
                 trust_env=not is_local(url),
                 verify=not is_plain,  # over plain HTTP, without a proxy, there is none to verify
                 timeout=None,
@@ -203,6 +207,7 @@ class _Answer:
         self._began = time.perf_counter()
         self._head: tuple[int, httpx.Headers] | None = None
         self._pieces: list[tuple[float, bytes]] = []
+        self._client: object = None
 
     async def take(
         self,
@@ -214,6 +219,7 @@ class _Answer:
         response = await client.send(request, stream=True)
         try:
             self._head, n_bytes = (response.status_code, response.headers), 0
+            self._client = response.extensions["network_stream"].get_extra_info("client_addr")
             async for piece in response.aiter_bytes():
                 self._pieces.append((self._spent(), piece))
                 n_bytes += len(piece)
@@ -228,7 +234,7 @@ class _Answer:
         """What came; None if not even a status did."""
         if self._head is None:
             return None
-        return Reply(*self._head, tuple(self._pieces), self._spent(), broken)
+        return Reply(*self._head, tuple(self._pieces), self._spent(), broken, self._client)
 
     def _spent(self) -> float:
         return time.perf_counter() - self._began

@@ -12,6 +12,8 @@ from hakaru.conformance.conform import conform
 from hakaru.language import say
 
 FAILED = 1
+UNTOLD = 7
+"""Nothing failed, but of some checks it cannot be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,9 @@ class ConformOptions:
 
 
 def run(options: ConformOptions) -> int:
-    """Ask the server, and tell. Returns 1 if a check failed, and 130 if Ctrl-C ended the run."""
+    """Ask the server, and tell. Returns 1 if a check failed, 7 if none did but of some it cannot be
+    told, and 130 if Ctrl-C ended the run.
+    """
     with Watching() as watch:
         found = conform(
             options.url,
@@ -48,4 +52,6 @@ def run(options: ConformOptions) -> int:
             )
     if not found.is_whole:
         return INTERRUPTED
-    return FAILED if found.counts["fail"] else 0
+    if found.counts["fail"]:
+        return FAILED
+    return UNTOLD if found.counts["unknown"] else 0
