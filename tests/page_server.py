@@ -28,6 +28,7 @@ from hakaru.models.model import read_model
 from hakaru.planning.fit_at import fit_at
 from hakaru.servers import HOST
 from hakaru.serving.callers import who_may_ask
+from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.port import bound_socket
 from hakaru.serving.serve_at import Loaded
 from hakaru.testing import tiny_shape, write_header_only
@@ -53,7 +54,7 @@ class PageServer:
     refuses: bool = False  # whether every conversation is too long
 
 
-def loaded_model(folder: Path) -> Loaded:
+def loaded_model(folder: Path, entrance: Entrance = ON_THIS_MACHINE) -> Loaded:
     """A model of a billion parameters, as if it were served on a machine with FREE memory."""
     shape = tiny_shape(n_layer=16, n_embd=2048, n_ff=8192, n_head=32, n_vocab=32000)
     model = read_model(write_header_only(folder / "<b> モデル-1b.gguf", shape))
@@ -68,7 +69,12 @@ def loaded_model(folder: Path) -> Loaded:
         source="computed",
     )
     taken = replace(fit.best, overhead_bytes=0, source="measured")
-    return Loaded(supervisor=_supervisor(fit.settings, model.path, taken), fit=fit, machine=machine)
+    return Loaded(
+        supervisor=_supervisor(fit.settings, model.path, taken),
+        fit=fit,
+        machine=machine,
+        entrance=entrance,
+    )
 
 
 def _supervisor(settings: Any, path: Path, taken: Footprint) -> Any:
@@ -118,18 +124,18 @@ def _runnable(command: str) -> str:
 
 
 @contextmanager
-def page_server(folder: Path) -> Iterator[PageServer]:
+def page_server(folder: Path, entrance: Entrance = ON_THIS_MACHINE) -> Iterator[PageServer]:
     """The page at a free port, until the block ends."""
-    loaded = loaded_model(folder)
+    loaded = loaded_model(folder, entrance)
     evidence = json.loads(DECISION.read_text(encoding="utf-8"))
     with (
         patch("hakaru.web.candidates_tab.decision_of", lambda model: evidence),
         bound_socket(None) as listener,
     ):
         server = PageServer(f"http://{HOST}:{listener.getsockname()[1]}", loaded)
+        pages = page_routes(loaded, runnable=_runnable)
         app = Starlette(
-            routes=[*_engine(server), *page_routes(loaded, runnable=_runnable)],
-            middleware=who_may_ask(),
+            routes=[*_engine(server), *pages], middleware=who_may_ask((), entrance, pages)
         )
         config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
         running = uvicorn.Server(config)

@@ -22,7 +22,7 @@ from hakaru.servers import HOST
 from hakaru.serving.callers import who_may_ask
 from hakaru.serving.port import bound_socket
 from hakaru.web.shared import copy_words, language_of, script, style
-from hakaru.web.which_model import HEADERS, SCRIPTS, models_part, models_routes
+from hakaru.web.which_model import HEADERS, MODULES, SCRIPTS, models_part, models_routes
 
 asked: list[tuple[str, str]] = []
 
@@ -37,7 +37,7 @@ def lone_page(request: Request) -> Response:
     """A page with the empty part, as the server's own page has it."""
     use_language(language_of(request))
     html = page_file.render(
-        "models.html", title="t", back="b", scripts=SCRIPTS,
+        "models.html", title="t", back="b", scripts=SCRIPTS, modules=MODULES,
         models=models_part("chat", language_of(request)),
         failed="The server gave no answer.", **copy_words(),
     )  # fmt: skip
@@ -55,7 +55,7 @@ def served(ask: Any = ask) -> Iterator[str]:
         routes=[
             *models_routes(ask, lambda command: f"./{command}"), Route("/", lone_page),
             Route("/health", health), Route("/page.css", style),
-            *(Route(path, script) for path in SCRIPTS),
+            *(Route(path, script) for path in (*SCRIPTS, *MODULES, "/call.js")),
         ],
         middleware=who_may_ask(),
     )  # fmt: skip

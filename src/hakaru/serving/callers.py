@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
@@ -28,10 +29,21 @@ REMEMBERED_S: Final = 600
 """How long a browser may go without asking again whether a page may ask."""
 
 
+class OpenRoute(Route):
+    """A route that is answered without a key, as `OPEN` is: it tells nothing of this server but
+    that it is hakaru, or judges the key by itself.
+    """
+
+
 def who_may_ask(
-    origins: Sequence[str] = (), entrance: Entrance = ON_THIS_MACHINE
+    origins: Sequence[str] = (),
+    entrance: Entrance = ON_THIS_MACHINE,
+    pages: Sequence[BaseRoute] = (),
 ) -> list[Middleware]:
-    """The middleware that turns others away. `origins`: as `origins.origin_of` spells them."""
+    """The middleware that turns others away. `origins`: as `origins.origin_of` spells them. Of
+    `pages` those are answered without a key that are an `OpenRoute`.
+    """
+    opened = OPEN | {page.path for page in pages if isinstance(page, OpenRoute)}
     cors = Middleware(
         CORSMiddleware,
         allow_origins=list(origins),
@@ -40,7 +52,8 @@ def who_may_ask(
         max_age=REMEMBERED_S,
     )
     callers = Middleware(OnlyCallers, origins=frozenset(origins), is_local=entrance.is_local)
-    keys = Middleware(OnlyWithKey, entrance=entrance)  # behind CORS: a browser asks that without
+    keys = Middleware(OnlyWithKey, entrance=entrance, opened=opened)
+    # behind CORS, which a browser asks without a key
     return [callers, *([cors] if origins else []), *([keys] if entrance.digests else [])]
 
 
@@ -91,28 +104,32 @@ class OnlyCallers:
 
 
 class OnlyWithKey:
-    """ASGI middleware: nothing but `OPEN` is answered to who has no key of `entrance`'s, as
+    """ASGI middleware: nothing but `opened` is answered to who has no key of `entrance`'s, as
     `Authorization: Bearer KEY` or, as Anthropic's clients send it, `x-api-key: KEY`.
     """
 
-    def __init__(self, app: ASGIApp, entrance: Entrance) -> None:
-        self.app, self.entrance = app, entrance
+    def __init__(self, app: ASGIApp, entrance: Entrance, opened: frozenset[str] = OPEN) -> None:
+        self.app, self.entrance, self.opened = app, entrance, opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = None
-        asks = scope["type"] == "http" and scope["path"] not in OPEN
-        if asks and not self.entrance.lets_in(_key(Request(scope))):
-            answer = error_response(
-                401,
-                "this server asks for a key: Authorization: Bearer KEY, or x-api-key: KEY; whoever "
-                "runs it makes one with hakaru key add",
-                "invalid_api_key",
-            )
-            answer.headers["www-authenticate"] = "Bearer"
-        await (answer or self.app)(scope, receive, send)
+        asks = scope["type"] == "http" and scope["path"] not in self.opened
+        is_refused = asks and not self.entrance.lets_in(key_in(Request(scope)))
+        await (without_key() if is_refused else self.app)(scope, receive, send)
 
 
-def _key(request: Request) -> str | None:
+def without_key() -> Response:
+    """The answer to who has no key, or a wrong one."""
+    answer = error_response(
+        401,
+        "this server asks for a key: Authorization: Bearer KEY, or x-api-key: KEY; whoever runs it "
+        "makes one with hakaru key add",
+        "invalid_api_key",
+    )
+    answer.headers["www-authenticate"] = "Bearer"
+    return answer
+
+
+def key_in(request: Request) -> str | None:
     """The key of a request; None where it has none."""
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if kind.lower() == "bearer" else request.headers.get("x-api-key")

@@ -58,7 +58,7 @@ def make_gateway(
         routes=[*_Endpoints(engine).routes(), *pages],
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        middleware=who_may_ask(origins, entrance),
+        middleware=who_may_ask(origins, entrance, pages),
     )
 
 

@@ -51,6 +51,7 @@ class Loaded:
     supervisor: Supervisor
     fit: Fit  # the plan, by which the model was loaded
     machine: Machine
+    entrance: Entrance = ON_THIS_MACHINE
 
 
 Pages = Callable[[Loaded], Sequence["BaseRoute"]]
@@ -133,7 +134,7 @@ def serve_at(
             model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
         )
         limits = limits_of(model, fit.settings, sees=mode.projector is not None)
-        loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine)
+        loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine, entrance=entrance)
         routes = pages(loaded) if pages else ()
 
         def make_front() -> "Front":

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from hakaru.selection.chosen import Chosen
 
 HEADERS: Final = headers(scripts="'self'", asks="'self'")
-SCRIPTS: Final = ("/copy.js", "/ask.js")
+SCRIPTS: Final = ("/copy.js",)
+MODULES: Final = ("/ask.js",)
 KEPT_S: Final = 600.0
 """So long an answer is kept. Free memory changes, but nobody chooses a model by the minute."""
 
@@ -112,6 +113,7 @@ def models_routes(ask: Ask, runnable: Callable[[str], str]) -> list[BaseRoute]:
             title=say("Models"),
             back=say("Back"),
             scripts=SCRIPTS,
+            modules=MODULES,
             models=models_part(task, language),
             answer=answer,
             failed=say("The server gave no answer."),

@@ -235,7 +235,7 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
     if guesses := serving.deployment.settings.get("speculation"):
         is_named = bool(serving.deployment.settings.get("must_guess"))
         yield _guesses(Speculation.from_json(cast("dict[str, Any]", guesses)), is_named=is_named)
-    if has_pages and not serving.deployment.key:
+    if has_pages:
         yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
     if serving.gives != "text":
         return

@@ -1,7 +1,7 @@
 // Forms that are answered by a piece of the page's own server: whenever something in them is changed,
 // and those with `data-at-once` also when they come into view. Of several questions the last one is
 // answered.
-"use strict";
+import { call } from "/call.js";
 
 for (const form of document.querySelectorAll("form[data-asks]")) {
   const answer = document.getElementById(form.dataset.answer);
@@ -17,7 +17,7 @@ for (const form of document.querySelectorAll("form[data-asks]")) {
     answer.setAttribute("aria-busy", "true");
     try {
       const query = new URLSearchParams(new FormData(form));
-      const response = await fetch(`${form.dataset.asks}?${query}`, { signal });
+      const response = await call(`${form.dataset.asks}?${query}`, { signal });
       if (!response.ok && response.status !== 400) throw new Error(`status ${response.status}`);
       answer.innerHTML = await response.text();
       letCopy(answer);

@@ -1,4 +1,5 @@
 // The chat: what is said, and what is on the screen of it.
+import { call } from "/call.js";
 import { all, asMarkdown, forget, fresh, keep, titleOf } from "/chat_store.js";
 import { answerTo } from "/chat_stream.js";
 import { elementsOf } from "/chat_text.js";
@@ -259,7 +260,7 @@ $("picture").addEventListener("change", async (event) => {
 });
 
 open(all()[0] ?? fresh());
-fetch("/props")
+call("/props")
   .then((response) => response.json())
   .then((props) => ($("picture-label").hidden = !props.modalities?.vision))
   .catch(() => {});

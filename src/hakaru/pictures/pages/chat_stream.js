@@ -1,4 +1,5 @@
 // A question to the model, and its answer piece by piece, as OpenAI's API streams it.
+import { call } from "/call.js";
 
 function contentOf(message) {
   if (!message.pictures?.length) return message.content;
@@ -38,7 +39,7 @@ async function* events(body) {
 
 /** The chunks of the answer. Throws what `fetch` throws, and errors with a code. */
 export async function* answerTo(conversation, signal) {
-  const response = await fetch("/v1/chat/completions", {
+  const response = await call("/v1/chat/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(requestOf(conversation)),

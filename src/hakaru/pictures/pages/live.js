@@ -1,5 +1,5 @@
 // Parts that are asked for again every other second, as long as somebody can see them.
-"use strict";
+import { call } from "/call.js";
 
 for (const part of document.querySelectorAll("[data-live]")) {
   let isAsking = false;
@@ -8,7 +8,7 @@ for (const part of document.querySelectorAll("[data-live]")) {
     if (isAsking || document.hidden || part.offsetParent === null) return;
     isAsking = true;
     try {
-      const response = await fetch(part.dataset.live);
+      const response = await call(part.dataset.live);
       if (response.ok) part.innerHTML = await response.text();
     } catch {
       // the server has ended, or is busy: the last figures stay
