@@ -22,11 +22,11 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
+from msgspec import Struct
 
 import hakaru
 from catalogue_hub import catalogue_hub
@@ -52,8 +52,7 @@ NAMES_IN_ROWS: Final = {
 """How each calls the model and its type."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """A machine, as we name it, and for peers its cards and its RAM."""
 
     named: dict[str, str]

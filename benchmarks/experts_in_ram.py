@@ -10,8 +10,9 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))  # the workers
 
@@ -23,8 +24,7 @@ MIB = 2**20
 PLACES = ("host", "first", "last")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One compute buffer of one dry run, in bytes."""
 
     architecture: str

@@ -18,13 +18,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 import httpx
 import psutil
+from msgspec import Struct
 
 from hakaru.engine.builds import server_build
 from hakaru.engine.first_answer import give_first_answer
@@ -45,8 +45,7 @@ POLL_S: Final = 0.01
 MIB: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """A `hakaru serve` that answers."""
 
     process: psutil.Process

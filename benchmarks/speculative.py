@@ -15,10 +15,11 @@ import argparse
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.choosing.speculated import Tried, compared
 from hakaru.engine.builds import server_build

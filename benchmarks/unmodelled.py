@@ -9,7 +9,8 @@ architecture, and how the verdicts differ. Run: python benchmarks/unmodelled.py
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Hardware
 from hakaru.hardware.named_machine import parse_hardware

@@ -22,13 +22,13 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
 import pyte
+from msgspec import Struct
 
 COLUMNS: Final = 80
 ROWS: Final = 200  # more than any command writes, so that nothing scrolls away
@@ -129,8 +129,7 @@ def _end(child: int, terminal: int) -> None:
     os.close(terminal)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """Characters of one line that look alike and are equally wide. What is wide and what is narrow
     are runs of their own, so that no font can shift what follows.
     """

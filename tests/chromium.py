@@ -5,11 +5,11 @@ page.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from msgspec import Struct, field
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 PROGRAM: Final = shutil.which("chromium")
@@ -17,8 +17,7 @@ PRESENT: Final = pytest.mark.skipif(PROGRAM is None, reason="Debian's chromium i
 SERIOUS: Final = {"serious", "critical"}
 
 
-@dataclass
-class Window:
+class Window(Struct):
     """A page in a window of its own, with what it asked for and what it complained of."""
 
     page: Page

@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import constants
 from hypothesis import settings
+from msgspec.structs import replace
 
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelNotFound

@@ -1,7 +1,8 @@
 """A decision with a level of every state, made by hand."""
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.decision import Decision

@@ -10,17 +10,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from msgspec import Struct, field
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-@dataclass
-class Loopback:
+class Loopback(Struct):
     """What is served, how it errs, and what was asked. A path of `files` may be answered otherwise
     by the tables.
     """

@@ -2,10 +2,11 @@
 anything.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from hakaru.conformance.every_check import every_check
 from hakaru.conformance.verdicts import VERDICTS, Conformance, Outcome, Result

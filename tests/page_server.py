@@ -6,13 +6,14 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 
 import uvicorn
+from msgspec import Struct, field
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -39,8 +40,7 @@ FREE: Final = 6 * 2**30
 CONTEXT: Final = 2048
 
 
-@dataclass
-class PageServer:
+class PageServer(Struct):
     """The page at `url`. `asked` are the bodies of the questions to the model, `answer` is what it
     says, piece by piece, and `pause_s` how long it waits between two pieces.
     """

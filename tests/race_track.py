@@ -1,10 +1,10 @@
 """What a race needs in tests: a hub with tiny models, and racers whose skill is made up."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import EngineDied
 from hakaru.evaluation.grading import Graded

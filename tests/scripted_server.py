@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
 import uvicorn
 from jsonschema import Draft202012Validator
+from msgspec import Struct, field
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -111,8 +111,7 @@ class Refused(Exception):
         self.status, self.code = status, code
 
 
-@dataclass
-class Scripted:
+class Scripted(Struct):
     """The server. Tests set `faults`, `key` and `lacks`."""
 
     url: str = ""

@@ -13,8 +13,9 @@ import re
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 N_PREDICT: Final = 32
 SLOW_BYTES, SLOW_S = 256, 0.05
@@ -29,8 +30,7 @@ USAGE: Final = re.compile(rb'"completion_tokens":(\d+)')
 ERROR_FIELDS: Final = {"message", "type", "param", "code"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came."""
 
     raw: bytes

@@ -5,10 +5,12 @@ the verdicts.
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from figures.dry_runs import dry_runs
 from hakaru.errors import HakaruError
@@ -32,8 +34,7 @@ SIZES: Final = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0, 1.001, 1.005, 1.01, 1.
 """Memories of the verdict test, as parts of what the engine needs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One setting of one model: both answers, and the verdicts around the engine's need.
 
     A footprint of None is a refusal; `why` tells ours. `wrong_fits` counts memories that are

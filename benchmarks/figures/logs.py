@@ -12,9 +12,10 @@ download.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.memory.compute import compute_bytes, device_compute
 from hakaru.memory.footprint import kv_cache_bytes
@@ -28,8 +29,7 @@ FILE: Final = Path(__file__).with_name("load_logs.json")
 PARTS: Final = ("kv", "states", "compute", "host")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class Log(Struct, frozen=True, kw_only=True):
     """One load: its settings, and by part what the log says and what we compute, in MiB; None where
     one says nothing.
     """

@@ -19,9 +19,10 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.models.catalogue import KnownModel
 
@@ -44,8 +45,7 @@ another endpoint.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """A model at a preset, `type_` as people call it, with `n_ctx` tokens of F16 cache; `hub` is a
     URL on loopback.
     """
@@ -62,8 +62,7 @@ class Question:
         return self.preset.removesuffix("_MOE")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """Bytes as a peer tells them; None for what it does not tell, with the reason where it tells
     nothing.
     """
@@ -78,8 +77,7 @@ class NoAnswer(Exception):
     """The program ended without a figure; the text is its reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(Struct, frozen=True, kw_only=True):
     """A published program and how it is asked."""
 
     name: str

@@ -11,9 +11,11 @@ import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from figures.dry_runs import dry_runs
 from figures.errors import header_of
@@ -40,8 +42,7 @@ MODELS: Final = {
 PARTS: Final = ("total_bytes", "weights_bytes", "kv_cache_bytes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """One model: the engine's figures and everybody's answer by name."""
 
     model: str

@@ -10,8 +10,9 @@ import cProfile
 import pstats
 import statistics
 import time
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata

@@ -11,10 +11,11 @@ than the memory takes to deliver its weights.
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from figures.speed_models import OTHERS, our_name, preset_of
 from hakaru.formats.header_file import header_tensors
@@ -43,8 +44,7 @@ SLOW_HOSTS: Final = re.compile(r"\b(?:Pi|HiFive|Minisforum|Radxa)\b")
 What = Literal["decode", "prefill"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Published(Struct, frozen=True, kw_only=True):
     """One published speed."""
 
     device: str  # the id in the catalogue, with the number of GPU cores where the name has it
@@ -72,8 +72,7 @@ class Published:
         return self.depth + self.n_tokens / 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True, kw_only=True):
     """A row that is not used, and why."""
 
     reason: str

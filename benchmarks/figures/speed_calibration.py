@@ -19,11 +19,11 @@ What holds is counted on each device by intervals made without it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from figures.speed_fit import Table, Vector
 
@@ -50,8 +50,7 @@ ROUNDS: Final = 20
 Names = npt.NDArray[np.str_]
 
 
-@dataclass(frozen=True, slots=True)
-class Errors:
+class Errors(Struct, frozen=True):
     """Logs of measured over predicted speed, a row each."""
 
     ratios: Vector
@@ -69,8 +68,7 @@ class Errors:
         return Errors(self.ratios[mask], self.unsure[mask], self.routes[mask], self.devices[mask])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class Interval(Struct, frozen=True, kw_only=True):
     """The interval of a route: the least and the largest log of measured over predicted speed."""
 
     low: float  # in units of the spread
@@ -83,8 +81,7 @@ class Interval:
         return self.low * spread, self.high * spread
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class Calibration(Struct, frozen=True, kw_only=True):
     """Intervals by route, and how often they held."""
 
     intervals: Mapping[str, Interval]

@@ -11,11 +11,11 @@ do not outvote a table with one row for each device.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 from scipy.optimize import nnls
 
 from figures.published_speeds import Published, What
@@ -48,8 +48,7 @@ FORERUNNERS: Final = {"metal_matrix": "metal"}
 NAMES: Final[dict[What, tuple[str, ...]]] = {"decode": DECODE, "prefill": PREFILL}
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Published speeds as numbers: a row each."""
 
     rows: Sequence[Published]

@@ -12,10 +12,10 @@ do.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from figures.published_speeds import What
 from figures.speed_calibration import HOLDS, Errors, Names, effective, held, intervals_of
@@ -37,8 +37,7 @@ FAMILIES: Final = {
 """Generations of chips by the ids of their products; the first that matches counts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """How often intervals held, on devices that were put away or left out."""
 
     n_devices: int  # times a device was judged

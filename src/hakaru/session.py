@@ -11,8 +11,10 @@ process.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from time import monotonic
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.engine.lab import Lab
 from hakaru.hardware.machine import Machine
@@ -51,8 +53,7 @@ def log_warning(sentence: str) -> None:
     logging.getLogger("hakaru").warning(sentence)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """Everything that a verb needs besides its arguments."""
 
     machine: Machine  # where models are placed, and whose speeds are measured

@@ -8,10 +8,12 @@ before: reading 40 GB takes half a minute.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from hakaru.errors import MachineError, ModelDamaged
 from hakaru.places import data_dir, one_at_a_time, written_whole
@@ -21,8 +23,7 @@ Hash = Callable[[Path], str]
 """Reads a file and gives its SHA-256."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trusted:
+class Trusted(Struct, frozen=True, kw_only=True):
     """A file as it was trusted."""
 
     sha256: str

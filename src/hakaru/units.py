@@ -10,8 +10,9 @@ import operator
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 
@@ -35,8 +36,7 @@ LEAST_BARE_BYTES = 2**20
 """A number without a unit counts as bytes from this size on; a smaller number may mean MiB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """A number that a person acts on."""
 
     value: float

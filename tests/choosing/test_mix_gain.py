@@ -1,11 +1,11 @@
 """What a mix gains over the best preset of its size."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from test_loop import ANYTHING, EVEN, CountingLab
 
 from hakaru.choosing.candidate import SOURCE, Candidate

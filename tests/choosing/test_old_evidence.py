@@ -3,11 +3,11 @@ it took is held against today.
 """
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec import Struct, field
 
 from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.decision import Decision
@@ -26,8 +26,7 @@ EVIDENCE: Final = Path(__file__).parent.parent / "old_decision.json"
 MIX: Final = {"blk.0.ffn_up.weight": "Q4_K", "blk.1.attn_q.weight": "Q3_K"}
 
 
-@dataclass
-class Loop:
+class Loop(Struct):
     """In the place of the loop: notes what it is asked for, and takes what it is told to."""
 
     takes: str

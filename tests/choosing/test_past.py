@@ -1,11 +1,11 @@
 """What past decisions measured of a file, from evidence that 0.1 wrote."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.choosing.evidence import save_evidence
 from hakaru.choosing.past import past_of

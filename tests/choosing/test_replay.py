@@ -4,12 +4,12 @@ it.
 
 import json
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec.structs import replace
 
 from decisions import decision_of_every_state
 from hakaru.choosing.decision import Decision

@@ -1,8 +1,7 @@
 """Who is read next, and how far."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.rounds import next_round

@@ -1,9 +1,8 @@
 """The rule decides: constraints first, then the fastest, then the smallest."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.rule import beaten_by, choose, objection, why_chosen

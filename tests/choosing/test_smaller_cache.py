@@ -1,8 +1,7 @@
 """Who is tried with a smaller KV cache, and when that is too slow."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.smaller_cache import (

@@ -4,11 +4,11 @@ them. The laps are made up; tests/evaluation/test_acceptance.py runs real ones.
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from decisions import decision_of_every_state
 from hakaru.choosing.decision import Decision

@@ -1,11 +1,12 @@
 """Every step is asked of the engine in the right words, and files of losers go at once."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct, field
+from msgspec.structs import replace
 from worlds import World
 
 from hakaru.choosing import steps
@@ -35,16 +36,14 @@ CONSTRAINTS = Constraints(tier=TIERS["balanced"], min_tokens_per_s=None, memory_
 Q8_0, Q8_0_SMALL, SOURCE_KEY = ("Q8_0", F16_CACHE), ("Q8_0", SMALL_CACHE), ("source", F16_CACHE)
 
 
-@dataclass
-class FakeLedger:
+class FakeLedger(Struct):
     """Files known by their names."""
 
     def model_sha256(self, model: Model) -> str:
         return model.path.stem
 
 
-@dataclass
-class FakeEngine:
+class FakeEngine(Struct):
     """Session, speeds, losses and answers in one, which notes what it is asked."""
 
     folder: Path
@@ -126,8 +125,7 @@ class FakeEngine:
         return grade(items, ["?"] * len(items))
 
 
-@dataclass
-class FakeLevels:
+class FakeLevels(Struct):
     """Levels that are empty files."""
 
     engine: FakeEngine
@@ -221,8 +219,7 @@ def worker_of(
     return worker
 
 
-@dataclass
-class Windowed:
+class Windowed(Struct):
     """A window, of which only the domain is looked at."""
 
     domain: str = "code"

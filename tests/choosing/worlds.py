@@ -8,8 +8,10 @@ not be built for want of disk.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import SOURCE, Constraints, Key
@@ -303,8 +305,7 @@ class World:
         raise AssertionError(f"nobody answers {step}")
 
 
-@dataclass(frozen=True)
-class Walk:
+class Walk(Struct, frozen=True):
     """A walk to its end."""
 
     fields: tuple[Field, ...]  # on the way; the last one is done

@@ -2,11 +2,11 @@
 
 import io
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from as_typed import typed
 from decisions import decision_of_every_state, figure, level

@@ -4,9 +4,9 @@ script.
 
 import json
 import socket
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.conformance.conform import conform
 from hakaru.conformance.every_check import every_check

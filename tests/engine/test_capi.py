@@ -6,10 +6,10 @@ import ctypes
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine import capi
 from hakaru.engine.builds import lab_build

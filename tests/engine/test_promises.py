@@ -1,12 +1,12 @@
 """What the engine has otherwise than it was asked for is an error, and never silent."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.promises import check_promises

@@ -4,10 +4,10 @@ silent.
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.cli import run
 from hakaru.engine.builds import Build

@@ -2,12 +2,12 @@
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.cli.tell.tasks import print_tasks
 from hakaru.errors import Misuse

@@ -4,12 +4,12 @@ and long contexts.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.server import EngineServer
 from hakaru.evaluation import speed

@@ -5,11 +5,11 @@ reports say they do.
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from msgspec import Struct
 
 from hakaru.hardware import apple, nvidia
 from hakaru.hardware.accelerators import (
@@ -28,8 +28,7 @@ RAM = Memory(total_bytes=124_618 * MIB, available_bytes=117_453 * MIB)
 NO_BOARD = Path("/nonexistent")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
+class Gpu(Struct, frozen=True, kw_only=True):
     """A GPU as NVML tells of it; `mib` None where it does not tell the memory, `speed` None where
     it does not tell the cores.
     """

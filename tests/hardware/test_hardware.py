@@ -1,11 +1,11 @@
 """The machine: real here, made elsewhere."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pynvml
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.hardware.accelerators import drm_scan, nvidia_load, nvidia_process_bytes

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.formats.quant_types import BY_NAME

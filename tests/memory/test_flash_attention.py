@@ -1,8 +1,7 @@
 """What a device's attention needs beside its result: figures from logs and by hand."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.memory.compute import device_compute, runs_flash_attention

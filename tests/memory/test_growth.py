@@ -3,11 +3,11 @@ grows for 40 turns.
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.server import EngineServer
 from hakaru.formats.metadata import Metadata

@@ -6,11 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.projector import projector_dry_run
 from hakaru.errors import ModelDamaged

@@ -2,11 +2,11 @@
 llama-server.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.server import EngineServer
 from hakaru.memory.settings import ContextSettings

@@ -1,9 +1,9 @@
 """The type of a model in words."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.language import use_language
 from hakaru.models.model import Model, as_preset, read_model, with_types
@@ -20,7 +20,7 @@ def stating(model: Model, **keys: object) -> Model:
     """The model with other keys in its header, named without their dots."""
     names = {"file_type": "general.file_type", "recipe": OWN_RECIPE}
     added = {names[name]: value for name, value in keys.items()}
-    return replace(model, metadata=model.metadata | added)  # type: ignore[arg-type]  # header values
+    return replace(model, metadata=model.metadata | added)
 
 
 def test_a_file_of_one_type_has_its_name(model: Model) -> None:

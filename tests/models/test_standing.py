@@ -1,10 +1,9 @@
 """Who is ahead by published scores: only where a board has measured both, and never by a sum."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.models.catalogue import known_models
 from hakaru.models.scores import all_scores, scores_of

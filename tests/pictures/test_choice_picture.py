@@ -1,12 +1,12 @@
 """The picture of a choice shows every row where it belongs, with its interval and its error."""
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import MachineError, Misuse
 from hakaru.language import use_language

@@ -2,12 +2,12 @@
 name says.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import altair
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import identical, quality_of

@@ -1,9 +1,9 @@
 """What is on the disk is judged as `fit` judges it, without an engine."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from disks import at_home
 from hakaru.engine.lab import Lab

@@ -1,11 +1,11 @@
 """How many context checkpoints a plan has room for, and where they are counted."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata

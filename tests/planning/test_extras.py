@@ -2,10 +2,10 @@
 cannot be.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.formats.header_file import write_header_only

@@ -2,10 +2,10 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.cli import run
 from hakaru.engine.lab import Lab
@@ -46,7 +46,7 @@ def session(tmp_path: Path, told: list[str], **fields: object) -> Session:
         note=told.append,
         warn=lambda text: told.append(f"warning: {text}"),
     )
-    return replace(made, **fields)  # type: ignore[arg-type]
+    return replace(made, **fields)
 
 
 def test_the_answer_s_json_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,11 @@
 """Margin and driver are learned from what really happened."""
 
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device
 from hakaru.hardware.named_machine import parse_hardware

@@ -1,9 +1,9 @@
 """A machine's own rates, from files that were timed on it."""
 
 import math
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.planning.machine_speed import (
     MachineSpeed,

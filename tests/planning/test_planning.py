@@ -1,11 +1,11 @@
 """Verdicts, ways out and placement: pure arithmetic."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_file import header_tensors

@@ -1,9 +1,9 @@
 """What the weights may take on each device so that a model fits."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware, named_ram

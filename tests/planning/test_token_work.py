@@ -1,8 +1,7 @@
 """What a token reads and computes, against numbers worked by hand from published shapes."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.models.catalogue import KnownModel, known_models

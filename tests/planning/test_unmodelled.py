@@ -3,7 +3,6 @@ hopefully than by arithmetic.
 """
 
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.cli import run
 from hakaru.errors import Misuse

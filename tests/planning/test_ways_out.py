@@ -2,13 +2,13 @@
 person would take them.
 """
 
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.named_machine import parse_hardware

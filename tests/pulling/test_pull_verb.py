@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
+from msgspec.structs import replace
 
 from checkpoints import checkpoint_of, stored
 from hakaru.errors import (

@@ -1,11 +1,11 @@
 """Paired ratios, and what a quantized source must not be offered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.jobs import TensorJob
 from hakaru.engine.lab import Lab, Probed

@@ -1,8 +1,7 @@
 """Which column leads, and which scores tie."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hakaru.models.benchmarks import TASKS, Task
 from hakaru.models.catalogue import KnownModel, catalogue_date, known_models

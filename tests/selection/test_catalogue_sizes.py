@@ -1,8 +1,7 @@
 """The table of sizes says what the tensors say."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata

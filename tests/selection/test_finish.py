@@ -1,10 +1,10 @@
 """The rule by which a race ends, on racers that are made up."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import Struct, field
 
 from hakaru.evaluation.grading import Graded
 from hakaru.evaluation.speed import Speed
@@ -18,8 +18,7 @@ from hakaru.units import Figure
 ITEM, CHAT = our_items("en")[0], conditions_of("chat")
 
 
-@dataclass
-class Named:
+class Named(Struct):
     """What a row and an entrant are asked for here."""
 
     id: str = ""

@@ -2,10 +2,10 @@
 enough.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Hardware, named_ram
 from hakaru.hardware.named_machine import parse_hardware

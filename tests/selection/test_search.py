@@ -1,9 +1,8 @@
 """Properties of the search, on machines and questions that are made up."""
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.models.catalogue import known_models

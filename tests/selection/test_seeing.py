@@ -1,6 +1,6 @@
 """What `choose` counts for the projector of a model that sees."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hakaru.models.catalogue import known_models
 from hakaru.models.towers import TOWERS

@@ -1,10 +1,10 @@
 """What another server of ours may still take is not free."""
 
 import os
-from dataclasses import replace
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Memory
 from hakaru.hardware.probe import probe_machine

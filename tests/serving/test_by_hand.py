@@ -3,12 +3,12 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from hakaru.cli import run
 from hakaru.conformance.refusal_checks import red_square

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import force_setattr
 from test_serving import Served, served_from
 
 from hakaru.memory.growth import requests_bytes
@@ -72,7 +73,7 @@ def test_a_tokenizer_that_drops_text_proves_nothing(tmp_path: Path, kind: str, n
     """
     model = read_model(write_tiny_llama(tmp_path / "tiny.gguf"))
     model.metadata["tokenizer.ggml.model"] = kind
-    object.__setattr__(model, "name", name)
+    force_setattr(model, "name", name)
     limits = limits_of(model, ContextSettings(n_ctx=1024))
     assert (limits.longest, limits.least_tokens("x" * 10**6)) == (None, 0)
 

@@ -1,11 +1,11 @@
 """The part "Machine" of the page: charts that are the plan, and plans of other settings."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from hakaru.engine.lab import Lab
 from hakaru.hardware.probe import probe_machine

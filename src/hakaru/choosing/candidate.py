@@ -1,9 +1,10 @@
 """The candidates of a choice: ways to run a model, and what was measured of every way. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.evaluation.grading import Pairs
 from hakaru.evaluation.judgement import Judgement
@@ -21,8 +22,7 @@ Key = tuple[str, Cache]
 """The type of the weights and the KV cache, which tell candidates apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constraints:
+class Constraints(Struct, frozen=True, kw_only=True):
     """What a person asks of the result."""
 
     tier: Tier
@@ -40,8 +40,7 @@ class Constraints:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """One way to run the model. What was not measured is None."""
 
     type: str  # of the weights: SOURCE, a preset such as `Q4_K_M`, or a mix such as `mix-1f2e3d4c`

@@ -1,8 +1,9 @@
 """A decision: the candidates, the choice, and everything that its evidence tells."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from hakaru.choosing.candidate import Candidate, Constraints
 from hakaru.choosing.speculated import Speculated
@@ -15,8 +16,7 @@ from hakaru.models.model import Model
 SCHEMA: Final = "hakaru.decision/1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """Which candidates were tried, which was chosen and why, and where the evidence lies."""
 
     machine: Machine

@@ -5,8 +5,10 @@ answer to this step. The last step is `Done`. `transitions` says how one field f
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import SOURCE, Candidate, Constraints, Key
@@ -18,8 +20,7 @@ from hakaru.language import say
 from hakaru.memory.settings import Cache
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """What does not change while the loop is walked."""
 
     constraints: Constraints  # `memory_bytes` is the limit, never None
@@ -42,8 +43,7 @@ class Terms:
         return self.n_windows > self.rounds[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """A turn of the race: some candidates are read up to the same window, the others wait."""
 
     waiting: tuple[Key, ...]  # candidates of the race that are not of this turn
@@ -52,8 +52,7 @@ class Turn:
     unsettled: tuple[Key, ...] = ()  # candidates that were read and neither pass nor fail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """Where the loop stands. Every change is a new field."""
 
     terms: Terms

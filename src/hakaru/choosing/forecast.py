@@ -7,10 +7,12 @@ not read at all.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.losses import Row
@@ -36,8 +38,7 @@ all the text to pass.
 """
 
 
-@dataclass(eq=False)
-class Forecast:
+class Forecast(Struct, eq=False, dict=True):
     """Predictions for the levels of one model. Only errors of types are measured, in seconds."""
 
     study: Study  # one that measures no sensitivities (`glance`)

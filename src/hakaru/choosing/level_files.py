@@ -3,9 +3,11 @@ are needed and removed when they have lost.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.steps import Level
@@ -15,8 +17,7 @@ from hakaru.quantization.levels import Levels
 from hakaru.session import Session
 
 
-@dataclass(kw_only=True)
-class LevelFiles:
+class LevelFiles(Struct, kw_only=True, dict=True):
     """The source and its levels, by the names of their types."""
 
     session: Session

@@ -14,8 +14,9 @@ takes the answer.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from time import monotonic
+
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import SOURCE, Constraints
 from hakaru.choosing.decision import Decision

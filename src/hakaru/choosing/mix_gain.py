@@ -11,8 +11,9 @@ is told how many they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from hakaru.choosing.candidate import SOURCE, Candidate
 from hakaru.choosing.decision import Decision
@@ -32,8 +33,7 @@ from hakaru.session import Session, last_step
 from hakaru.units import Figure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
+class Gain(Struct, frozen=True, kw_only=True):
     """A mix beside the best preset of its size."""
 
     source: Model

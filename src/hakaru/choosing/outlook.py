@@ -8,9 +8,10 @@ winner fails its proof, and that a second level is tried with a smaller KV cache
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
+
+from msgspec import Struct, field
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import Candidate
@@ -26,8 +27,7 @@ DEEP: Final = 2
 """A step that times two candidates behind a long context counts as so many trials."""
 
 
-@dataclass(slots=True)
-class Outlook:
+class Outlook(Struct):
     """Tells how long the loop still takes, while it is walked."""
 
     foresee: Foresee

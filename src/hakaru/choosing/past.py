@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from hakaru.choosing.decision import SCHEMA
 from hakaru.choosing.evidence_files import evidence_texts
@@ -13,8 +14,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.units import Figure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Struct, frozen=True, kw_only=True):
     """What the latest decision that knew a file measured of it with the same KV cache."""
 
     loss: Loss | None

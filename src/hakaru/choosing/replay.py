@@ -1,9 +1,11 @@
 """Walks the loop again from evidence: the same model, settings and wishes, now and here."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.decision import Decision
@@ -30,8 +32,7 @@ def _alone(machine: Machine, _: Collection[Path]) -> Machine:
     return machine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Replay(Struct, frozen=True, kw_only=True):
     """The decision of some evidence beside the decision now.
 
     The name of a choice is its type, its KV cache unless that is F16, and what guesses ahead.

@@ -6,7 +6,8 @@ within a tenth, the smallest: nobody feels a tenth, and repeated measurements di
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import SOURCE, Candidate, Constraints
 from hakaru.evaluation.texts import kind_of_text

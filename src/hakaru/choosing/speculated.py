@@ -7,8 +7,9 @@ later rounds, since the best of several looks better than it is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.engine.speculation import Speculation
 from hakaru.evaluation.acceptance import Lap, WorkAnswer
@@ -21,8 +22,7 @@ LEAST_GAIN: Final = 1 / (1 - SAME_SPEED)
 """The answers must be so many times as fast."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Tried(Struct, frozen=True, kw_only=True):
     """One way to guess, beside none, in the same rounds."""
 
     way: Speculation
@@ -71,8 +71,7 @@ class Tried:
         return cls(way=Speculation.from_json(data), by_work=data["gain_by_work"], **fields)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skipped(Struct, frozen=True, kw_only=True):
     """A way that was not measured."""
 
     name: str  # of the draft's file, or of the means
@@ -83,8 +82,7 @@ class Skipped:
         return {"name": self.name, "why": self.why}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speculated:
+class Speculated(Struct, frozen=True, kw_only=True):
     """Every way that was measured, and the one that is taken."""
 
     tried: tuple[Tried, ...]  # the last measurement of each: of the rounds that decide, then others

@@ -7,9 +7,11 @@ measured is recalled round by round, so that a broken run goes on where it stopp
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.evidence import save_evidence
@@ -136,8 +138,7 @@ def ways_again(evidence: Mapping[str, Any]) -> list[Speculation]:
     return [way for way in found if way.draft is None or way.draft.is_file()]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Race:
+class Race(Struct, frozen=True, kw_only=True):
     """The model alone and with guesses, round by round."""
 
     session: Session

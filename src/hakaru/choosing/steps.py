@@ -5,7 +5,8 @@ key of a step, `# -> Reading`, names the type of the answer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.choosing.candidate import Candidate, Key
 from hakaru.evaluation.grading import Pairs
@@ -15,22 +16,19 @@ from hakaru.evaluation.tiers import Quality
 from hakaru.units import Figure
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """Read the source with its KV cache, until the verdict of the tier is certain."""
 
     key: Key  # -> Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Predict:
+class Predict(Struct, frozen=True):
     """Predict what these candidates will lose, from the levels that were read so far."""
 
     keys: tuple[Key, ...]  # -> Predictions
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Put these candidates in groups that are read together, beside one run of the source.
 
     A group has one KV cache, and its files fit into the memory and onto the disk.
@@ -39,30 +37,26 @@ class Group:
     keys: tuple[Key, ...]  # -> Groups
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """Read these candidates, all of one KV cache, on the first `n_windows` windows."""
 
     keys: tuple[Key, ...]  # -> Readings, or the reason as text where the disk is too small
     n_windows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
+class Mix(Struct, frozen=True):
     """Say which mix of types takes part."""
 
     # -> Level; None where no mix does
 
 
-@dataclass(frozen=True, slots=True)
-class Time:
+class Time(Struct, frozen=True):
     """Time these candidates through the server."""
 
     keys: tuple[Key, ...]  # -> Speeds
 
 
-@dataclass(frozen=True, slots=True)
-class TimeDeep:
+class TimeDeep(Struct, frozen=True):
     """Time both candidates behind `depth` tokens of context."""
 
     keys: tuple[Key, Key]  # -> Points, in the same order; or the reason why not, as text
@@ -70,22 +64,19 @@ class TimeDeep:
     depth: int  # tokens of context
 
 
-@dataclass(frozen=True, slots=True)
-class Prove:
+class Prove(Struct, frozen=True):
     """Read this candidate on texts that no step has read, until the verdict is certain."""
 
     key: Key  # -> Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Examine:
+class Examine(Struct, frozen=True):
     """Let the source and this candidate answer the tasks."""
 
     key: Key  # -> Pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The end of the loop: nothing is left to do."""
 
     choice: Candidate | None  # None where no candidate meets every constraint
@@ -94,16 +85,14 @@ class Done:
 Step = Settle | Predict | Group | Read | Mix | Time | TimeDeep | Prove | Examine | Done
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What reading windows told of one candidate."""
 
     quality: Quality
     judgement: Judgement  # what the windows of `quality` prove of the tier
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class Level(Struct, frozen=True, kw_only=True):
     """What a recipe would make of the source."""
 
     type: str  # the name of the preset or of the mix

@@ -10,8 +10,9 @@ transition takes a field and the answer that this field waited for, and returns 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import log
+
+from msgspec.structs import replace
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import SOURCE, Candidate, Key

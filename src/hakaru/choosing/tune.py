@@ -1,9 +1,10 @@
 """Which level of a model to take here: the verb behind `hakaru tune` and `hakaru up`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
+
+from msgspec.structs import replace
 
 from hakaru.choosing.candidate import Constraints
 from hakaru.choosing.decision import Decision

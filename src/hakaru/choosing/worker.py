@@ -1,10 +1,12 @@
 """Does the steps of the loop, with the engine, the forecast and the disk."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.choosing import steps
 from hakaru.choosing.candidate import Constraints, Key, bare_name, name_of
@@ -31,8 +33,7 @@ from hakaru.quantization.study.study import Study
 from hakaru.session import Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Effort(Struct, frozen=True, kw_only=True):
     """How much is measured; tests take less than the defaults."""
 
     n_documents: int | None = None  # of each domain of text; None for all
@@ -44,8 +45,7 @@ class Effort:
     rounds: Sequence[int] = ROUNDS  # windows after which levels are dropped or settled
 
 
-@dataclass(kw_only=True)
-class Worker:
+class Worker(Struct, kw_only=True, dict=True):
     """What one walk of the loop works with."""
 
     timing: Timing

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from hakaru.language import say
 
@@ -90,8 +91,7 @@ class Watching:
         return Group(whole, StepLine(told, step, done / total if total else 0.0))
 
 
-@dataclass(frozen=True, slots=True)
-class StepLine:
+class StepLine(Struct, frozen=True):
     """The present step with its bar, as Rich draws it: `━━━━╸  8 of 12 texts read with Q4_K_M`. Of
     a long name the end is cut, never the count.
     """

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from hakaru.cli.output import print_aside
 from hakaru.errors import Misuse
@@ -18,8 +19,7 @@ Answer = Generator[str, None, None]
 _COMMAND: Final = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 
 
-@dataclass(slots=True, kw_only=True)
-class Talk:
+class Talk(Struct, kw_only=True):
     """A conversation at a prompt, and what the next question brings along."""
 
     conversation: Conversation
@@ -162,8 +162,7 @@ def _path(argument: str, example: str) -> Path:
     return Path(argument).expanduser()
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """What is typed, what it is for, and what it does."""
 
     typed: str

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from hakaru.cli.wrapping import cells_of
 from hakaru.language import without_controls
 from hakaru.units import bytes_in, bytes_told
@@ -50,8 +52,7 @@ def bytes_cell(n: int | None, unit: str) -> Cell:
     return Cell(bytes_told(n, unit), bytes_in(n, unit).replace(" ", "").removesuffix("B"))
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column: its title, and what it does where there is little room."""
 
     title: str | Cell
@@ -62,8 +63,7 @@ class Column:
     overhangs: bool = False  # a path or a name: alone in its line it may be wider than the terminal
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """A column as it is shown: the texts below each other, with their title."""
 
     title: Piece
@@ -81,8 +81,7 @@ class Shown:
         return [piece, blanks] if self.left else [blanks, piece]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Columns and rows, which `lines` makes fit."""
 
     columns: Sequence[Column]

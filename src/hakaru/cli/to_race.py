@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from hakaru.cli.next_steps import again
 from hakaru.cli.output import next_step, print_json, print_text

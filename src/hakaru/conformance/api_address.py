@@ -3,10 +3,10 @@
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+from msgspec import Struct
 
 from hakaru.conformance.wire import NoAnswer, Reply, Wire
 from hakaru.errors import Misuse, Offline
@@ -17,8 +17,7 @@ _ENDPOINT: Final = re.compile(
 _SCHEME: Final = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(Struct, frozen=True):
     """Where a server's API begins."""
 
     base: str  # what OpenAI's clients take as base_url, without a slash at the end

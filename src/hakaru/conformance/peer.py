@@ -4,8 +4,9 @@ plain questions that checks ask of it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from hakaru.conformance.api_address import Api
 from hakaru.conformance.wire import Exchange, NoAnswer, Reply, Wire
@@ -38,8 +39,7 @@ def user(text: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
 
 
-@dataclass(kw_only=True)
-class Peer:
+class Peer(Struct, kw_only=True):
     """A server and one of its models."""
 
     wire: Wire

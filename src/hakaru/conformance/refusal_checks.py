@@ -8,9 +8,10 @@ import base64
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.conformance.peer import ENDPOINTS, OMIT, Peer, user
 from hakaru.conformance.replies import field_of, is_refusal, not_ok, usage_of
@@ -20,8 +21,7 @@ from hakaru.conformance.wire import Exchange, Reply
 from hakaru.language import say
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
+class Wrong(Struct, frozen=True):
     """A request with one fault."""
 
     name: str

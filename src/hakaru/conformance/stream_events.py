@@ -8,16 +8,16 @@ end, and an end without a mark are all seen.
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
+
+from msgspec import Struct
 
 DONE: Final = "[DONE]"
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamEvent:
+class StreamEvent(Struct, frozen=True, kw_only=True):
     """One event: its name, its data, and when its last byte came."""
 
     name: str | None
@@ -71,8 +71,7 @@ def _field(line: bytes, name: str | None, data: list[str]) -> str | None:
     return value if field == "event" else name
 
 
-@dataclass(frozen=True)
-class ChatStream:
+class ChatStream(Struct, frozen=True, dict=True):
     """A streamed answer of `/v1/chat/completions` or `/v1/completions`."""
 
     events: tuple[StreamEvent, ...]

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from hakaru.conformance.peer import Peer
@@ -17,8 +18,7 @@ with it.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What came of a check."""
 
     verdict: Verdict
@@ -47,8 +47,7 @@ def skipped(reason: str) -> Outcome:
     return Outcome(verdict="skipped", reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that a server should do."""
 
     name: str  # area and thing: `chat.stop`
@@ -63,8 +62,7 @@ class Check:
         return self.name.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """A check and what came of it."""
 
     check: Check
@@ -92,8 +90,7 @@ class Result:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conformance:
+class Conformance(Struct, frozen=True, kw_only=True):
     """What is known of a server."""
 
     url: str  # the base URL for OpenAI clients

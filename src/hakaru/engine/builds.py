@@ -11,12 +11,12 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import platformdirs
+from msgspec import Struct
 
 from hakaru.engine.binary import identity_of_binary
 from hakaru.engine.build_id import build_of, version_of_package
@@ -30,8 +30,7 @@ ABOUT_SCHEMA: Final = "hakaru.build/1"
 NEWEST: Final = "native"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
+class Build(Struct, frozen=True, kw_only=True):
     """One build of llama.cpp on this machine."""
 
     name: str  # wheel, native-cpu, or the path of a person's llama-server
@@ -59,8 +58,7 @@ class Build:
         return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """The build that measures and the build that serves."""
 
     lab: Build

@@ -3,8 +3,9 @@
 import json
 import re
 import subprocess
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.engine.binary import ANSWERS_WITHIN_S, what_it_says
 from hakaru.engine.builds import Build
@@ -15,8 +16,7 @@ from hakaru.errors import EngineRefused
 _LISTED: Final = re.compile(r"^ +(\w+): (.+) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineDevice:
+class EngineDevice(Struct, frozen=True, kw_only=True):
     """An accelerator that a build can use."""
 
     name: str  # as the build calls it: CUDA0

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.engine.binary import version_of_binary
 from hakaru.engine.builds import OVERRIDE, Build, Selection, natives, selection, wheel
@@ -13,8 +14,7 @@ from hakaru.errors import EngineError, EngineMissing
 USED_FOR: Final = ("lab", "server")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildFacts:
+class BuildFacts(Struct, frozen=True, kw_only=True):
     """One build, and what it says of itself."""
 
     build: Build
@@ -40,8 +40,7 @@ class BuildFacts:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
+class Inventory(Struct, frozen=True, kw_only=True):
     """Every build that is here."""
 
     builds: Sequence[BuildFacts]

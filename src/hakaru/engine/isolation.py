@@ -15,12 +15,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Final
 
 import psutil
+from msgspec import Struct
 
 import hakaru
 from hakaru.engine.bubblewrap import ALONE, program, python_and_libraries, why_no_bubblewrap
@@ -48,8 +48,7 @@ KEPT_BEGINNINGS: Final = (
 """The variables that an isolated engine is told. Others may hold keys of other programs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(Struct, frozen=True, kw_only=True):
     """What an isolated program may see."""
 
     readable: tuple[Path, ...]  # files and folders

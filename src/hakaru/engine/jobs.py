@@ -3,15 +3,16 @@ module; it imports no engine.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 PIECE: Final = 2**18
 """Weights per piece, or one unit where that is longer: 1 MiB of F32, which the caches hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorJob:
+class TensorJob(Struct, frozen=True, kw_only=True):
     """Read the weights of one tensor, quantize them, and write them."""
 
     name: str
@@ -31,7 +32,7 @@ class TensorJob:
 
     def as_json(self) -> dict[str, str | int | None]:
         """The job in the child's request."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
 def pieces(job: TensorJob) -> Iterator[tuple[int, int]]:

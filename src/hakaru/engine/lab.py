@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.engine.call import Progress, call, no_progress
@@ -27,8 +28,7 @@ if TYPE_CHECKING:  # it imports numpy, and a dry run needs none
 __all__ = ["Lab", "Probed", "Progress", "no_progress"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class Probed(Struct, frozen=True, kw_only=True):
     """How far the model moved with each probe."""
 
     probes: list[list[dict[str, float]]]  # per probe and window, as `distributions.divergence`

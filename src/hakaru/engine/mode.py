@@ -4,9 +4,10 @@ conversation, whether it sees, whether it guesses tokens ahead, and how it choos
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from hakaru.engine.sampling import AS_THE_MODEL_SAYS, Sampling
 from hakaru.engine.speculation import Speculation
@@ -30,8 +31,7 @@ BUILT_IN: Final = (
 """Formats that the engine writes without a template. llama.cpp, src/llama-chat.cpp."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatTemplate:
+class ChatTemplate(Struct, frozen=True, kw_only=True):
     """A template that takes the place of the model's own: the name of a built-in one, or the text
     of a Jinja file.
     """
@@ -45,8 +45,7 @@ class ChatTemplate:
         return hashlib.sha256((self.text or self.name).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mode:
+class Mode(Struct, frozen=True, kw_only=True):
     """What a server gives, by which template, on which devices its model lies, and what guesses
     ahead.
     """

@@ -4,18 +4,18 @@ alone.
 
 import json
 import subprocess
-from dataclasses import dataclass
 from os import environ
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.engine.process import CHILD_ENVIRONMENT, child_command
 
 WITHIN_S: Final = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectorBuffers:
+class ProjectorBuffers(Struct, frozen=True, kw_only=True):
     """What a projector takes when it is loaded."""
 
     total_bytes: int  # weights and compute buffers

@@ -5,8 +5,10 @@ request goes before both. Source: llama.cpp, common/common.h (common_params_samp
 common/arg.cpp.
 """
 
-from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from hakaru.errors import Misuse
 
@@ -32,8 +34,7 @@ HIGHEST: Final = {"top_k": 2**31 - 1, "top_p": 1.0, "min_p": 1.0, "seed": 2**32 
 """The largest values; that of all others is 100, the least is 0."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(Struct, frozen=True, kw_only=True):
     """The settings by llama.cpp's names; None: what the model's file says, else llama.cpp's own.
     Raises Misuse for values that mean nothing.
     """

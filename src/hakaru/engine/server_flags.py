@@ -5,8 +5,9 @@ writes it into the wheel's parameters, and this module writes it as options. Sou
 common/arg.cpp.
 """
 
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from hakaru.engine.sampling import SPELLINGS
 from hakaru.engine.speculation import N_MATCH, TYPES

@@ -5,9 +5,10 @@ where it is cheap and often right. Source: llama.cpp, common/speculative.cpp, co
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from hakaru.memory.settings import ContextSettings
 
@@ -27,8 +28,7 @@ length of a chat (docs/labbook.md).
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speculation:
+class Speculation(Struct, frozen=True, kw_only=True):
     """One way to guess."""
 
     means: Means

@@ -21,11 +21,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from msgspec import Struct
 
 from hakaru.engine import ggml, libllama
 from hakaru.engine.capi import EvalCallback, GgmlTensor, Token
@@ -59,8 +59,7 @@ def weight_of(address: int | None) -> GgmlTensor | None:
     return GgmlTensor.from_address(tensor.view_src) if tensor.view_src else tensor
 
 
-@dataclass(slots=True, kw_only=True)
-class _Place:
+class _Place(Struct, kw_only=True):
     """Where a tensor's bytes are: what is exchanged."""
 
     type: int
@@ -73,8 +72,7 @@ class _Place:
         tensor.nb[:] = self.nb
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptFiles:
+class KeptFiles(Struct, frozen=True, kw_only=True):
     """Quantized copies as files, used again by later probes and by whoever writes the model: in
     `folder`, by tensor and type under the name in `names`. A file of another length than the copy's
     is none.

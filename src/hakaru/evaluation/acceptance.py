@@ -7,11 +7,11 @@ every way alike. The time of an answer has the reading of its prompt, since a dr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import httpx
+from msgspec import Struct
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
@@ -34,8 +34,7 @@ LEAST_PROMPTS: Final = 3
 """Prompts that a context must hold, to say anything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkAnswer:
+class WorkAnswer(Struct, frozen=True, kw_only=True):
     """What one answer took."""
 
     work: Work
@@ -45,8 +44,7 @@ class WorkAnswer:
     n_accepted: int = 0  # guesses that the model would have written, too
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lap:
+class Lap(Struct, frozen=True, kw_only=True):
     """The answers of one way to all prompts that its context holds."""
 
     answers: tuple[WorkAnswer, ...]

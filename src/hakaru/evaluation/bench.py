@@ -1,8 +1,10 @@
 """Predicted against measured: the verb behind `hakaru bench`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Unpack
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.evaluation.speed import N_PREDICT, N_PROMPT, Point, Speed
 from hakaru.evaluation.timing import Timing
@@ -21,8 +23,7 @@ ROOM: Final = 256
 """Tokens of context beside the depth: for the prompt and the answer of a sample."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benched:
+class Benched(Struct, frozen=True, kw_only=True):
     """How fast a model is here, and how fast it was predicted to be."""
 
     model: Model

@@ -12,11 +12,12 @@ may clock a few percent higher.
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelNotFound
 from hakaru.evaluation.served import served
@@ -54,8 +55,7 @@ is taken several times.
 SETTINGS: Final = ContextSettings(n_ctx=2048)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
+class Timed(Struct, frozen=True, kw_only=True):
     """One model that was timed."""
 
     name: str
@@ -63,8 +63,7 @@ class Timed:
     speed: Speed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibrated:
+class Calibrated(Struct, frozen=True, kw_only=True):
     """What a machine was found to be."""
 
     timed: tuple[Timed, ...]

@@ -9,10 +9,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 import regex
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.numerals import final_number
@@ -36,8 +36,7 @@ _FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(94)}
 """Full-width ASCII to ASCII."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """What an answer is held against."""
 
     kind: str  # one of the types that `check_of` knows

@@ -1,9 +1,10 @@
 """Several models side by side: on the same windows, the same tasks, the same machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.engine.mode import Mode
 from hakaru.evaluation.answers import graded_answers
@@ -26,8 +27,7 @@ MOST_WINDOWS: Final = 60
 """Windows on which models are compared; more only where the person's own text asks for more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """One of the models, and what was measured; None or empty where a test leaves it out."""
 
     model: Model
@@ -90,8 +90,7 @@ def measured_side_by_side(
     return measured
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """Several models, measured the same way."""
 
     measured: Sequence[Measured]

@@ -15,8 +15,9 @@ wins none.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.evaluation.grading import Graded, Pairs, detectable, flipped, pair
 from hakaru.evaluation.tasks import Item
@@ -47,8 +48,7 @@ def is_surely_worse(
     return lost > won and evidence(lost, won) * LOOKS * error_rate >= 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duel:
+class Duel(Struct, frozen=True, kw_only=True):
     """Two models, and what is known of the two when both have ended."""
 
     pairs: Pairs  # on the tasks that both answered; `worse` is the second one

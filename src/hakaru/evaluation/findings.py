@@ -1,8 +1,9 @@
 """What a test measured of one model, and the JSON object that tells it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.evaluation.grading import Graded, accuracy, by_domain, never_right, pair
 from hakaru.evaluation.losses import Tested
@@ -22,8 +23,7 @@ figure.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class Findings(Struct, frozen=True, kw_only=True):
     """What was measured of one model; None or empty where a test leaves it out."""
 
     model: Model

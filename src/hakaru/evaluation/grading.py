@@ -7,15 +7,16 @@ Source: McNemar, Psychometrika 12 (1947).
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hakaru.evaluation.tasks import Item, is_right
 from hakaru.units import Figure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graded:
+class Graded(Struct, frozen=True, kw_only=True):
     """One answer and whether it is right."""
 
     item: Item
@@ -37,8 +38,7 @@ class Graded:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
+class Pairs(Struct, frozen=True, kw_only=True):
     """Two models on the same items. An item flips where one model is right and one is wrong."""
 
     n: int  # items that both could be checked on

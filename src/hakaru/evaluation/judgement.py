@@ -11,11 +11,11 @@ at the end are named with the verdict.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from hakaru.evaluation.sequences import (
     ERROR_RATE,
@@ -27,8 +27,7 @@ from hakaru.evaluation.sequences import (
 from hakaru.evaluation.tiers import TIERS, Tier, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What the windows that were read prove of a tier."""
 
     verdict: Verdict
@@ -39,8 +38,7 @@ class Judgement:
     suspects: tuple[str, ...] = ()  # kinds of text with a mean KLD above the bound, proven or not
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """The claim that Σ losses / Σ tokens lies below a bound."""
 
     name: str  # as in `Judgement.broken`

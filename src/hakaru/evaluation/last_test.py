@@ -4,8 +4,9 @@ The windows of a test are remembered, too (see `losses`), but only together with
 the texts. Whoever has the file alone, such as a server, asks here.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.evaluation.losses import Tested
 from hakaru.evaluation.tiers import Verdict
@@ -16,8 +17,7 @@ from hakaru.units import Figure
 KIND: Final = "last test"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(Struct, frozen=True, kw_only=True):
     """What a file was found to lose, with its verdict."""
 
     at: str  # the moment, in ISO 8601

@@ -7,10 +7,11 @@ engine's build, the settings and the texts, so that nothing is read twice and no
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.evaluation.divergence import check_same_tokenizer, gather_windows, identical, quality_of
@@ -32,8 +33,7 @@ FLOOR_WINDOWS: Final = 12
 """Windows on which the noise floor is measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Tested(Struct, frozen=True, kw_only=True):
     """The result of reading windows against a tier. Reading stopped when the verdict was certain,
     when its time was spent, or at the last window.
     """

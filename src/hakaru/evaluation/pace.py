@@ -14,11 +14,11 @@ usual rate.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
@@ -65,8 +65,7 @@ def _bytes_by_type(
     return read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeSpeeds:
+class TypeSpeeds(Struct, frozen=True, kw_only=True):
     """How fast this machine reads each type."""
 
     rates: Mapping[str, float]  # seconds per byte, by type

@@ -6,16 +6,16 @@ rather done sooner than told. Before every kind that is still needed was seen on
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 Kind = Literal["windows", "trials"]
 Work = Mapping[Kind, int]
 """Parts by kind: windows read with one level, levels timed through the server."""
 
 
-@dataclass(slots=True)
-class Paces:
+class Paces(Struct):
     """The slowest paces so far."""
 
     seconds: dict[Kind, float] = field(default_factory=dict)  # per part

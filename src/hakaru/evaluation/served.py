@@ -1,8 +1,9 @@
 """The server of a measurement: started only where the verdict of `fit` allows it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.promises import Promise, hold, layers_promise

@@ -10,12 +10,12 @@ speed is marked as contended, and the ledger does not keep it.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
 
 import httpx
 import numpy as np
+from msgspec import Struct, field
 
 from hakaru.engine.call import Progress, no_progress
 from hakaru.engine.events import events
@@ -46,8 +46,7 @@ LONGEST_PREFILL_S: Final = 30.0
 """A depth whose prompt would take longer is left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(Struct, frozen=True, kw_only=True):
     """Decoding under a load: behind a long context, or for several users."""
 
     depth: int  # tokens of context before the answer
@@ -80,8 +79,7 @@ class Point:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
+class Speed(Struct, frozen=True, kw_only=True):
     """Rates at an empty context for one user, each the median of repeats with their range."""
 
     decode_tokens_per_s: Figure
@@ -187,8 +185,7 @@ def measure_depths(
         return _points(server, loads, progress, repeats)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True, kw_only=True):
     """One of DEPTHS that was not timed."""
 
     depth: int  # tokens of context before the answer

@@ -16,11 +16,11 @@ the bootstrap alone holds 44 to 49% of two, 85 to 91% of five and 92 to 94% of t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from hakaru.units import Figure
 

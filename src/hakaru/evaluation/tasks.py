@@ -12,10 +12,12 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.checks import UNPROVEN, Check, as_written, check_of, code_of
@@ -38,8 +40,7 @@ HUMANEVAL_PROMPT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):
     """One task."""
 
     id: str
@@ -51,8 +52,7 @@ class Item:
     is_proven: bool = True  # False: no answer is known that passes its check
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSet:
+class TaskSet(Struct, frozen=True, kw_only=True):
     """Tasks as a person names them."""
 
     names: tuple[str, ...]  # `ours`, `humaneval`, or absolute paths of task files

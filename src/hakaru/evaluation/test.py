@@ -5,11 +5,13 @@ its answers to tasks. Several models are measured the same way, and every two of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Final, Unpack, cast, overload
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for, needs_text
@@ -93,8 +95,7 @@ def test(
     return _findings(_set_up([model], wishes), wishes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setup:
+class _Setup(Struct, frozen=True, kw_only=True):
     """The models and the wishes, read and checked."""
 
     models: list[Model]

@@ -14,12 +14,12 @@ import json
 import pydoc_data.topics
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.language import say
@@ -137,8 +137,7 @@ def part_of(name: str) -> Part:
     return "calibration" if bucket < 2 else "validation" if bucket < 4 else "test"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """One text."""
 
     name: str  # decides the part, such as `stdlib/ast`

@@ -2,9 +2,10 @@
 prove of a tier, `judgement` says.
 """
 
-from dataclasses import dataclass
 from math import sqrt
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.language import listed
@@ -13,8 +14,7 @@ from hakaru.units import Figure
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
+class Tier(Struct, frozen=True, kw_only=True):
     """A tier and its bounds."""
 
     name: str
@@ -66,8 +66,7 @@ def tier_named(name: str) -> Tier:
     return TIERS[name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
+class Quality(Struct, frozen=True, kw_only=True):
     """What was lost against the reference, each figure with its 95% interval."""
 
     kld_mean: Figure  # nats per token

@@ -5,9 +5,11 @@ returned, but the ledger does not keep it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.engine.server import EngineServer
 from hakaru.evaluation.pace import bytes_read
@@ -39,8 +41,7 @@ LEAST_PER_USER: Final = 256
 """Tokens of context that each of several users has at least."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class Timing(Struct, frozen=True, kw_only=True):
     """Speeds in one session."""
 
     session: Session

@@ -1,14 +1,14 @@
 """Speed and memory of one file, measured through the server."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from hakaru.evaluation.speed import Speed
 from hakaru.memory.footprint import Footprint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(Struct, frozen=True, kw_only=True):
     """Speed and memory of one file."""
 
     speed: Speed

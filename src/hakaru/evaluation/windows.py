@@ -8,8 +8,9 @@ context is the prompt.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.evaluation.sequences import LEAST_WINDOWS
 from hakaru.evaluation.texts import Document
@@ -28,8 +29,7 @@ are not reused.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(Struct, frozen=True, kw_only=True):
     """One piece of a document."""
 
     domain: str  # the kind of text

@@ -20,9 +20,10 @@ import errno
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown, system_reason
 from hakaru.formats.foreign_types import foreign_type, is_bitnet_s
@@ -49,8 +50,7 @@ MAX_DIMENSIONS: Final = 4
 MAX_ALIGNMENT: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class Tensor(Struct, frozen=True, kw_only=True):
     """One row of the tensor table."""
 
     name: str
@@ -75,8 +75,7 @@ class Tensor:
         return type_.row_bytes(self.shape[0]) * math.prod(self.shape[1:])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Struct, frozen=True, kw_only=True):
     """The part of a GGUF file before the weights."""
 
     version: int
@@ -85,7 +84,7 @@ class Header:
     file_bytes: int
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
-    key_spans: dict[str, tuple[int, int]] = field(repr=False)
+    key_spans: dict[str, tuple[int, int]]
     """For each metadata key, the first byte of the key and the byte behind its value."""
 
 

@@ -8,9 +8,10 @@ everything stands.
 import hashlib
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged
 from hakaru.language import translate
@@ -24,8 +25,7 @@ MAX_STRINGS: Final = (
 U32: Final = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walked:
+class Walked(Struct, frozen=True, kw_only=True):
     """Strings that were read one after the other."""
 
     digest: str  # of their lengths and bytes

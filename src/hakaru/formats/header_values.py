@@ -5,8 +5,9 @@ An array that is too long to keep (a vocabulary) is walked and hashed.
 
 import hashlib
 import struct
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from hakaru.formats.header_cursor import MAX_HEADER, Cursor
 
@@ -28,8 +29,7 @@ _SCALARS: Final = {
 _STRING, _ARRAY = 8, 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
+class Array(Struct, frozen=True, kw_only=True):
     """A metadata array. `values` is None where the array is too long to keep; its digest identifies
     it all the same.
     """

@@ -14,12 +14,12 @@ Source: llama.cpp, tools/imatrix/imatrix.cpp, common/imatrix-loader.cpp.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from hakaru.errors import Misuse, ModelDamaged, ModelNotFound, system_reason
 from hakaru.formats.gguf import MAX_TENSORS, Tensor, read_header
@@ -38,16 +38,14 @@ MAX_SUM: Final = 1e30
 """Sums over all texts that exist stay far below; beyond, sums of these sums overflow F32."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activations:
+class Activations(Struct, frozen=True, kw_only=True):
     """The importance data of one tensor."""
 
     sums: Numbers  # squared inputs summed over tokens, the columns of matrix after matrix
     counts: Numbers  # numbers of tokens: one for all matrices, or one for each
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imatrix:
+class Imatrix(Struct, frozen=True, kw_only=True):
     """Importance data of a model."""
 
     entries: Mapping[str, Activations]  # by the tensor's name

@@ -10,9 +10,10 @@ reads no piece.
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelNotFound, ModelUnknown
 from hakaru.language import listed
@@ -28,8 +29,7 @@ _BEFORE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(Struct, frozen=True, kw_only=True):
     """A piece, as its name describes it."""
 
     name: str

@@ -4,14 +4,14 @@ Source: llama.cpp, ggml/src/ggml-common.h (the block structs). A test compares e
 gguf-py's GGML_QUANT_SIZES.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelUnknown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuantType:
+class QuantType(Struct, frozen=True, kw_only=True):
     """One ggml type."""
 
     id: int  # the number in a GGUF file

@@ -11,9 +11,10 @@ does not need.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged, ModelNotFound, system_reason
 from hakaru.formats.bounded_json import bounded_json
@@ -35,8 +36,7 @@ BITS: Final = {
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTensor:
+class StoredTensor(Struct, frozen=True, kw_only=True):
     """One tensor of a safetensors file."""
 
     name: str
@@ -45,8 +45,7 @@ class StoredTensor:
     n_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredHeader:
+class StoredHeader(Struct, frozen=True, kw_only=True):
     """The part of a safetensors file before the weights."""
 
     data_offset: int  # the byte at which the weights begin

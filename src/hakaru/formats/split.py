@@ -9,9 +9,10 @@ Source: llama.cpp, src/llama-model-loader.cpp, src/llama.cpp (llama_split_path),
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.formats.gguf import Header, read_header, tensor_twice

@@ -8,9 +8,10 @@ their own, and a GPU that shares the RAM only where there is no other (`Machine.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.hardware.apple import apple
 from hakaru.hardware.facts import known_bandwidth, known_rates, name_by_pci
@@ -77,8 +78,7 @@ def nvidia_process_bytes(pid: int) -> dict[str, list[int]]:
     return bytes_by_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuUser:
+class GpuUser(Struct, frozen=True, kw_only=True):
     """A process that has memory on a GPU."""
 
     device: str  # the GPU's name

@@ -14,10 +14,10 @@ load there may not hurt.
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import psutil
+from msgspec import Struct
 
 from hakaru.hardware.accelerators import nvidia_load
 
@@ -33,8 +33,7 @@ reference, nvmlUtilization_t).
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Others:
+class Others(Struct, frozen=True, kw_only=True):
     """How busy other programs kept the machine."""
 
     processors: float = 0.0  # how many processors they kept busy, on average
@@ -70,8 +69,7 @@ class Others:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Clock(Struct, frozen=True, kw_only=True):
     """A reading of the clocks."""
 
     at: float  # seconds of a monotonic clock

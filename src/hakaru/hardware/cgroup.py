@@ -6,9 +6,10 @@ A group's files are looked for in two places, which may differ inside a containe
 mounted. The tightest limit on the way up holds.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.hardware.kernel import read_integer, read_text
 
@@ -23,8 +24,7 @@ _MEMORY_FILES: Final = (
 """Limit and use: a group is killed beyond `max`, and slowed down to a crawl beyond `high`."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLimit:
+class MemoryLimit(Struct, frozen=True):
     """The memory limit of one group."""
 
     limit_bytes: int

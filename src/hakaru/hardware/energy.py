@@ -8,17 +8,17 @@ supplies, and every machine that has no counter.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.hardware.nvidia import nvml
 
 RAPL: Final = Path("/sys/class/powercap")
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
+class Energy(Struct, frozen=True):
     """A reading of all counters of energy."""
 
     joules: dict[str, float]  # so far, by the name of the counter

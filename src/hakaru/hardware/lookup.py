@@ -10,10 +10,11 @@ import difflib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.hardware.spelling import fold, sizes_in
 
@@ -55,16 +56,14 @@ _PROCESSOR: Final = _set(
 _SIZE_TOLERANCE: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Struct, frozen=True, kw_only=True):
     """A name or an alias of a row."""
 
     words: frozenset[str]
     sizes: tuple[float, ...]  # the sizes in the name, in GiB (a card of 80 GiB is sold as 80 GB)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(Struct, frozen=True, kw_only=True):
     """The rows that a name may mean."""
 
     rows: tuple[Row, ...]  # they match equally well

@@ -1,8 +1,9 @@
 """What a machine is: devices with memory, a CPU, and RAM of which a container may have a part."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.language import say
 
@@ -25,8 +26,7 @@ that is a model of 0.8 billion parameters for each core: of billions from 8 core
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Rates(Struct, frozen=True, kw_only=True):
     """How fast a GPU computes, in TFLOP/s as published; None where that is unknown."""
 
     fp16_tflops: float | None  # dense, of its matrix units where it has such
@@ -42,8 +42,7 @@ class Rates:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Struct, frozen=True, kw_only=True):
     """A memory that a model can lie in: a GPU's own, a GPU's part of a unified memory, or RAM."""
 
     name: str
@@ -81,8 +80,7 @@ class Device:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SilentDevice:
+class SilentDevice(Struct, frozen=True, kw_only=True):
     """An accelerator that is in the machine and that hakaru does not plan with."""
 
     name: str
@@ -94,8 +92,7 @@ class SilentDevice:
         return {"name": self.name, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cpu:
+class Cpu(Struct, frozen=True, kw_only=True):
     """The processor, and the part of it that this process may use."""
 
     model: str
@@ -117,8 +114,7 @@ class Cpu:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Struct, frozen=True, kw_only=True):
     """RAM."""
 
     total_bytes: int
@@ -134,8 +130,7 @@ class Memory:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """This machine, or one that somebody thinks of buying."""
 
     system: str  # such as "Linux x86_64"
@@ -205,8 +200,7 @@ class Machine:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
+class Hardware(Struct, frozen=True, kw_only=True):
     """Where a model may be placed."""
 
     accelerators: tuple[Device, ...]  # in llama.cpp's order

@@ -8,8 +8,9 @@ was seen: error correction takes a sixteenth of an L4. `spelling` cuts a descrip
 """
 
 import re
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.hardware.facts import rates_of

@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.hardware.facts import known_bandwidth, known_rate, known_rates
 from hakaru.hardware.kernel import read_text
@@ -29,8 +31,7 @@ BOARD: Final = Path("/proc/device-tree/model")
 """The file with the name of a board, such as `NVIDIA Jetson AGX Orin Developer Kit`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """NVML's answer to one call."""
 
     value: Any = None

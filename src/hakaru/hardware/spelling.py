@@ -9,8 +9,9 @@ with a plus are looked for first. Left out: what a name means (see `lookup` and 
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.units import parse_bytes
 
@@ -63,8 +64,7 @@ _KANJI: Final = {"一": "1", "二": "2", "三": "3", "四": "4", "八": "8"}
 _PLUS, _COMMA = "\0", "\1"  # inside a name or brackets, while borders are looked for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """One part of a machine's description."""
 
     kind: PartKind  # an accelerator's name, or a size: of a GPU, of RAM, or of an unsaid memory

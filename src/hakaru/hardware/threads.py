@@ -9,9 +9,10 @@ processes import this one: it needs nothing but the standard library.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.hardware.cgroup import CGROUP, MEMBERSHIP, processor_quota
 from hakaru.hardware.kernel import read_integer, read_text, sysctl
@@ -24,8 +25,7 @@ trees and logs.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threads:
+class Threads(Struct, frozen=True, kw_only=True):
     """How many threads to start, and what decided that number."""
 
     count: int

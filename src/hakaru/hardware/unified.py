@@ -7,8 +7,9 @@ taken, and the sentence says that the figure is interpolated.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.units import format_bytes
@@ -30,8 +31,7 @@ of 8,192 MiB). Assumed for boards that were not seen.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnifiedShare:
+class UnifiedShare(Struct, frozen=True, kw_only=True):
     """How much of a unified memory a model may take."""
 
     total_bytes: int  # the memory, as the driver reports it

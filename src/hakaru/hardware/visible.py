@@ -10,13 +10,13 @@ Sources: CUDA C++ Programming Guide, environment variables; ROCm, GPU isolation 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.hardware.machine import Device
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(Struct, frozen=True, kw_only=True):
     """A GPU as its driver lists it."""
 
     device: Device

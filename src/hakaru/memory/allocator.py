@@ -11,8 +11,9 @@ Source: llama.cpp, ggml/src/ggml-alloc.c.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from hakaru.memory.graph import Size, Tensor
 
@@ -26,8 +27,7 @@ the number of the overwritten tensor, and the index of its size.
 """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Steps:
+class Steps(Struct, frozen=True, eq=False):
     """What one stretch of a graph does to memory. Its tensors are numbered, those from outside
     first.
     """

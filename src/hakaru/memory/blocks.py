@@ -10,8 +10,10 @@ Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build
 src/models.
 """
 
-from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.memory.flash_attention import Attention, Backend, scratch
 from hakaru.memory.graph import Graph, Size, Tensor, size_of
@@ -44,8 +46,7 @@ class Layer(NamedTuple):
     then: tuple[int, ...] = ()  # widths of dense layers that are computed with this one
 
 
-@dataclass(slots=True, kw_only=True)
-class Build:
+class Build(Struct, kw_only=True):
     """A stretch of the graph that is being built: what it is built for, and its nodes so far."""
 
     model: Shape

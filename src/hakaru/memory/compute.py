@@ -14,9 +14,11 @@ Source: llama.cpp, src/llama-context.cpp (sched_reserve), ggml/src/ggml-backend.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.formats.quant_types import BY_NAME
@@ -24,7 +26,15 @@ from hakaru.language import say
 from hakaru.memory.allocator import bytes_of
 from hakaru.memory.flash_attention import Backend, has_kernel
 from hakaru.memory.layers import blueprint_of
-from hakaru.memory.schedule import Place, Schedule, Start, alive_at_peak, peak_bytes, schedule
+from hakaru.memory.schedule import (
+    WHOLE,
+    Place,
+    Schedule,
+    Start,
+    alive_at_peak,
+    peak_bytes,
+    schedule,
+)
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures.parts.blueprint import Attention, Dense, Residual
 from hakaru.models.shape import Shape
@@ -36,8 +46,7 @@ LEAST_THAT_DIE: Final = 40
 """Its layers from which `check_graph` refuses."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceCompute:
+class DeviceCompute(Struct, frozen=True, kw_only=True):
     """The compute buffers of a model on devices."""
 
     host_bytes: int  # in host memory
@@ -71,7 +80,7 @@ def explain_compute(shape: Shape, settings: ContextSettings) -> list[tuple[str, 
     One term holds all tensors below a hundredth of the buffer, another the gaps between tensors.
     The graph must be known.
     """
-    graph, values = _part(shape, settings, Place()), _values(shape, settings)
+    graph, values = _part(shape, settings, WHOLE), _values(shape, settings)
     whole, terms = peak_bytes(graph, values), Counter[str]()
     for name, n_bytes in alive_at_peak(graph, values):
         terms[name] += n_bytes

@@ -14,8 +14,9 @@ Source: llama.cpp (pinned in constraints.txt), ggml/src/ggml-cuda/fattn.cu
 (ggml_metal_op_flash_attn_ext_extra_*), ggml/src/ggml-sycl/fattn.cpp (ggml_sycl_fattn_get_extra).
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from hakaru.memory.graph import Size
 
@@ -27,8 +28,7 @@ METAL_PARTS: Final = 32
 METAL_TILE: Final = 64  # cells at the cache's end that are copied, to be padded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
+class Attention(Struct, frozen=True, kw_only=True):
     """One layer's attention."""
 
     k: int  # elements of one cell's keys

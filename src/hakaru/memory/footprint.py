@@ -7,8 +7,9 @@ How far the figures are off, also on devices: docs/memory.md. What comes with us
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
@@ -26,8 +27,7 @@ GRAPH_BYTES_PER_NODE: Final = 3 * 423
 """A tensor's header, two lists and a hash table, in two graphs in use and the reserved one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceBuffers:
+class DeviceBuffers(Struct, frozen=True, kw_only=True):
     """The buffers that the engine puts on one accelerator."""
 
     name: str  # the engine's, such as CUDA0
@@ -36,8 +36,7 @@ class DeviceBuffers:
     compute_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footprint:
+class Footprint(Struct, frozen=True, kw_only=True):
     """Bytes that a model needs at given settings, by part."""
 
     weights_bytes: int

@@ -11,8 +11,10 @@ Source: llama.cpp, tools/mtmd/clip.cpp (load_hparams, warmup), tools/mtmd/models
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_values import Array
@@ -54,8 +56,7 @@ class Headed(Protocol):
         """Its tensor table."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectorCompute:
+class ProjectorCompute(Struct, frozen=True, kw_only=True):
     """The compute buffers of a projector."""
 
     start_bytes: int  # for the picture or the clip at start

@@ -6,9 +6,10 @@ A model's layers are of a few kinds. The steps of each kind are worked out once 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from hakaru.memory.allocator import TAKE_BACK, Memory, Steps, bytes_of, steps_of
 from hakaru.memory.assembly import layer_of
@@ -22,8 +23,7 @@ from hakaru.memory.recurrent import n_last_inputs, state
 from hakaru.models.shape import Shape
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class Stretch(Struct, frozen=True, eq=False):
     """A part of the graph: the start, a layer, or the end."""
 
     nodes: list[Tensor]
@@ -48,8 +48,7 @@ class Schedule:
 Start: TypeAlias = Literal["tokens", "embeddings", "device", "host"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """The part of the graph that one device (or the processor) runs, and how."""
 
     start: Start = "tokens"
@@ -64,6 +63,10 @@ class Place:
     flash: bool = True  # the backend runs flash attention
 
 
+WHOLE: Final = Place()
+"""One device that runs the whole graph."""
+
+
 @lru_cache(maxsize=512)
 def schedule(
     shape: Shape,
@@ -73,7 +76,7 @@ def schedule(
     rotate_v: bool,
     k_is_f16: bool = True,
     v_is_f16: bool = True,
-    place: Place = Place(),
+    place: Place = WHOLE,
 ) -> Schedule:
     """The schedule of a model, or of the part of it that `place` runs.
 

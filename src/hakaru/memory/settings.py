@@ -5,8 +5,10 @@ All names of a setting stand in this file and nowhere else, so that no spelling 
 Pure.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.formats.quant_types import BY_NAME, CACHE_TYPES
@@ -26,8 +28,7 @@ Cache = tuple[str, str]
 F16_CACHE: Final[Cache] = ("f16", "f16")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextSettings:
+class ContextSettings(Struct, frozen=True, kw_only=True):
     """The settings, by llama.cpp's names. Raises Misuse for values that the engine refuses."""
 
     n_ctx: int  # tokens of context, shared by all conversations, as in llama-server

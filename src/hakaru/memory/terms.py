@@ -5,8 +5,9 @@ total, to the byte. Pure.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.language import say
@@ -25,8 +26,7 @@ from hakaru.models.architectures import buffer_bytes
 from hakaru.models.shape import Shape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
+class Term(Struct, frozen=True, kw_only=True):
     """One line of the account."""
 
     part: str  # of the footprint, such as "kv_cache_bytes"

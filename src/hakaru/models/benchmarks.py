@@ -10,8 +10,9 @@ same thing agree, and faithfulness to documents runs against all of them, so tha
 evidence.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
+
+from msgspec import Struct
 
 from hakaru.language import say
 
@@ -19,8 +20,7 @@ Task = Literal["chat", "code", "reasoning", "rag", "vision", "embedding", "tool-
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
+class Benchmark(Struct, frozen=True, kw_only=True):
     """A column of a board that speaks for a task."""
 
     board: str  # the beginning of the ids of its boards: "swallow" means all editions

@@ -13,16 +13,17 @@ has_kv) and src/models/*.cpp (load_arch_hparams).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import architecture
 from hakaru.models.architectures.record import Caches, Window
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerCache:
+class LayerCache(Struct, frozen=True, kw_only=True):
     """What one layer keeps."""
 
     k: int = 0  # elements of the keys of one cell; 0: the layer keeps no keys

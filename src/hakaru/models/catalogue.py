@@ -11,10 +11,11 @@ Rope factor tables (a few hundred bytes) follow the family's published rope scal
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import Dims, architecture, tensors_of
@@ -22,8 +23,7 @@ from hakaru.models.hyperparameters import expand, with_architecture
 from hakaru.models.shape import Shape, shape_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownModel:
+class KnownModel(Struct, frozen=True, kw_only=True, dict=True):
     """An entry of the catalogue. Has no slots, so that its shape is worked out once."""
 
     id: str

@@ -2,8 +2,10 @@
 read, and a value that the file does not state is None.
 """
 
-from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from hakaru.formats.metadata import Metadata
 from hakaru.models.by_word import size_class_of
@@ -22,8 +24,7 @@ _STATED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class Description(Struct, frozen=True, kw_only=True):
     """A model and where it was found."""
 
     found: Found

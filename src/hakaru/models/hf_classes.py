@@ -9,9 +9,10 @@ llama.cpp, conversion/base.py (get_model_architecture) and conversion/__init__.p
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelUnknown
 from hakaru.language import say
@@ -48,8 +49,7 @@ _BODIES_CONVERTED: Final = {
 """Classes without a head that llama.cpp's converter takes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelClass:
+class ModelClass(Struct, frozen=True, kw_only=True):
     """The model class of a checkpoint."""
 
     name: str

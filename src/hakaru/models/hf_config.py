@@ -12,9 +12,10 @@ is that of the model without quantization.
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.formats.metadata import Metadata, MetadataValue
 from hakaru.models.architectures import Dims, tensors_of
@@ -56,8 +57,7 @@ _BY_CONVERTER: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Converted:
+class Converted(Struct, frozen=True, kw_only=True):
     """The GGUF file that a checkpoint would become."""
 
     architecture: str

@@ -3,8 +3,10 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import ModelUnknown
 from hakaru.formats.gguf import Header, Tensor, has_weights
@@ -20,8 +22,7 @@ from hakaru.models.roster import quantizer_facts, roster
 from hakaru.models.shape import Shape, shape_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(Struct, frozen=True, kw_only=True):
     """A model in one file or several. A value that the file does not state is None."""
 
     path: Path  # of the first part
@@ -33,7 +34,7 @@ class Model:
     file_bytes: int  # of all parts
     data_offset: int  # the byte of the first part at which the weights begin
     tensors: tuple[Tensor, ...]  # of all parts
-    metadata: dict[str, Value] = field(repr=False, compare=False)
+    metadata: dict[str, Value]
 
     @property
     def meta(self) -> Metadata:

@@ -11,11 +11,13 @@ other entries are as good as before.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hakaru.errors import HakaruError, Misuse, ModelNotFound
 from hakaru.formats.metadata import Metadata
@@ -34,8 +36,7 @@ STALE_DAYS: Final = 90
 """After so many days a catalogue is called old: about as often new families of models appear."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubFacts:
+class HubFacts(Struct, frozen=True, kw_only=True):
     """What the Hub told of one model. None: the Hub does not tell."""
 
     license: str | None
@@ -46,8 +47,7 @@ class HubFacts:
     gguf_repos: tuple[str, ...]  # with GGUF files made of it, the most downloaded first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Catalogue:
+class Catalogue(Struct, frozen=True, kw_only=True):
     """All entries, and how old they are."""
 
     models: tuple[
@@ -224,7 +224,7 @@ def _hub_rows(skipped: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def _is_row(row: object) -> bool:
     """True if all fields of a row of the Hub's file are there and of their kind."""
-    if not isinstance(row, dict) or row.keys() != {*HubFacts.__slots__, "checked"}:
+    if not isinstance(row, dict) or row.keys() != {*HubFacts.__struct_fields__, "checked"}:
         return False
     texts = (row["license"], row["modified"], row["base_repo"])
     lists = (row["languages"], row["gguf_repos"])

@@ -14,10 +14,11 @@ src/llama-model-loader.h (weight_name_comparer), src/models/*.cpp (what counts a
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum, auto
 from operator import itemgetter
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.metadata import Metadata
@@ -73,8 +74,7 @@ _KEPT_PARTS: Final = (
 _LAYER: Final = re.compile(r"blk\.([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What the quantizer reads of a model beside its tensors. The numbers of heads are the first
     layer's.
     """
@@ -123,8 +123,7 @@ def quantizer_facts(meta: Metadata) -> Facts:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """The tensors of one role and shape. The three tuples have one entry for each tensor."""
 
     role: Role
@@ -144,8 +143,7 @@ class Group:
         return len(self.shape) > 2 and self.shape[2] > 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roster:
+class Roster(Struct, frozen=True, kw_only=True):
     """The tensors of one model, sorted by what the quantizer does with them."""
 
     facts: Facts

@@ -11,10 +11,12 @@ with their licences and makers.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.models.benchmarks import TASKS, Benchmark, Task, benchmarks_for
 from hakaru.models.catalogue import KnownModel
@@ -23,8 +25,7 @@ Grade = Literal["this model", "base model"]
 """Whose score it is: this model and variant, or the model that it was trained from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
+class Board(Struct, frozen=True, kw_only=True):
     """Where scores were published."""
 
     id: str  # such as "swallow-2026-05"; the parts before the last dash name the board
@@ -36,8 +37,7 @@ class Board:
     date: str  # of the newest row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class Score(Struct, frozen=True, kw_only=True):
     """One figure of one model on one benchmark."""
 
     board: Board
@@ -72,8 +72,7 @@ class Score:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     """What a board published of one model in one setting."""
 
     board: Board

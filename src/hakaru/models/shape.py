@@ -1,7 +1,8 @@
 """The numbers that decide a model's memory, with llama.cpp's names."""
 
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged
 from hakaru.formats.metadata import Metadata
@@ -16,8 +17,7 @@ nothing: it may be -1.
 _OF_EXPERTS = ("expert_", "leading_dense_block_count")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(Struct, frozen=True, kw_only=True):
     """Hyperparameters of a language model. A value that the file does not state is None, or 0 for a
     block that the model does not have.
     """

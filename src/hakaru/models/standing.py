@@ -13,8 +13,9 @@ comparison: doubtful columns, and scores of a base model, which say nothing of i
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from hakaru.models.scores import Score
 
@@ -25,16 +26,14 @@ Columns: TypeAlias = Mapping[Column, Mapping[str, float]]
 Verdict = Literal["better", "worse", "equal", "mixed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """How one model stands against another."""
 
     verdict: Verdict | None  # None: no board has measured both
     shared: tuple[Column, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A model's place in one column of one board, among all models that the board has there."""
 
     score: Score
@@ -42,8 +41,7 @@ class Place:
     of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frontier:
+class Frontier(Struct, frozen=True, kw_only=True):
     """What published scores say of several models."""
 
     first: tuple[str, ...]  # nobody is better, or only models that are worse than they, too

@@ -14,8 +14,9 @@ prepare_tensors) for what its converter takes.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.models.config_values import TEXT_PARTS
 
@@ -61,8 +62,7 @@ _PACKED: Final = re.compile(
 _WORD_BITS: Final = {"I32": 32, "U32": 32, "U8": 8, "I64": 64, "I16": 16, "U16": 16}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredQuantization:
+class StoredQuantization(Struct, frozen=True, kw_only=True):
     """The quantization of a checkpoint, as its configuration states it."""
 
     method: str  # as transformers spells it, such as "awq"

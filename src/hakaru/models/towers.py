@@ -12,10 +12,12 @@ without an encoder (Gemma 4 12B). Source: llama.cpp, tools/mtmd/clip.cpp (load_t
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.formats.gguf import Dims, Tensor
 from hakaru.formats.header_file import header_tensors, write_header_only
@@ -24,8 +26,7 @@ from hakaru.formats.metadata import MetadataValue
 Row = tuple[str, Dims]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tower:
+class Tower(Struct, frozen=True, kw_only=True):
     """A vision tower, and which projection stands behind it."""
 
     projector: str  # as llama.cpp names the kind
@@ -51,8 +52,7 @@ class Tower:
     keys: Mapping[str, MetadataValue] = field(default_factory=dict)  # of `clip.vision`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TowerHeader:
+class TowerHeader(Struct, frozen=True, kw_only=True):
     """The header of a projector file that nobody has fetched."""
 
     metadata: Mapping[str, MetadataValue]

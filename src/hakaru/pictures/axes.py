@@ -3,8 +3,9 @@ Pure.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 STEPS: Final = (1, 2, 2.5, 5, 10)
 DECADES: Final = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))
@@ -57,8 +58,7 @@ class LogAxis(Axis):
         return values
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class Tick(Struct, frozen=True, kw_only=True):
     """A value on an axis, and its text."""
 
     at: float

@@ -3,9 +3,10 @@ there is little room its number. Pure.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, repeat
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.pictures.labels import Box, Segment, Wanted, places, text_width
 from hakaru.pictures.marks import Limit, Mark, px, type_of
@@ -22,8 +23,7 @@ HALO: Final = 4.0  # pixels of the ring around the recommended row
 HEAD: Final = 18.0  # pixels below the upper edge, for the text of the limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
+class Label(Struct, frozen=True, kw_only=True):
     """The name at a mark. Units: pixels."""
 
     x: float

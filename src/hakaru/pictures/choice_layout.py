@@ -9,8 +9,9 @@ of the rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.language import listed, say
 from hakaru.pictures.axes import Axis, Tick
@@ -36,8 +37,7 @@ KEY_MARK: Final = 20.0  # pixels of a mark of the key, before its text
 KEY_GAP: Final = 18.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyEntry:
+class KeyEntry(Struct, frozen=True, kw_only=True):
     """What a mark means."""
 
     x: float
@@ -46,8 +46,7 @@ class KeyEntry:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """A picture in pixels; y grows downwards."""
 
     width: int

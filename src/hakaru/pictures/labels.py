@@ -9,8 +9,9 @@ wide fonts, as nobody knows which font a reader has.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 NARROW: Final = frozenset("iljtfrI.,:;'|!()[] -1")
 WIDE: Final = frozenset("mwMWQ@%…")
@@ -54,8 +55,7 @@ class Box(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """A label that is to be placed beside its mark."""
 
     x: float  # the middle of the mark

@@ -7,8 +7,9 @@ the source, which loses nothing, stands on the lower edge. For a file, with the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.pictures.axes import Axis, LogAxis, Tick
@@ -55,8 +56,7 @@ class Line(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossLayout:
+class LossLayout(Struct, frozen=True, kw_only=True):
     """A picture in pixels."""
 
     width: int

@@ -3,8 +3,9 @@ beats, and the line at what is wished for. Pure.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.pictures.labels import text_width
@@ -22,8 +23,7 @@ PLAIN: Final = 6.0  # of every mark where the memory is across
 SMALL: Final = 11.0  # pixels of the letters of axes and lines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(Struct, frozen=True, kw_only=True):
     """One row. Units: pixels, y downwards."""
 
     number: int  # the place of the row
@@ -37,8 +37,7 @@ class Mark:
     told: str  # the row in words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Struct, frozen=True, kw_only=True):
     """A line across the panels, and its text."""
 
     x: float

@@ -3,8 +3,9 @@ the scores and the strip of rows without a score lie. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from hakaru.language import language_name, say
 from hakaru.models.scores import Score
@@ -41,8 +42,7 @@ class Row(NamedTuple):
     score: Score | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plane:
+class Plane(Struct, frozen=True, kw_only=True):
     """Where rows stand. Units: pixels, y downwards."""
 
     is_wide: bool

@@ -6,11 +6,11 @@ users.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.divergence import quality_of
@@ -29,8 +29,7 @@ from hakaru.units import Figure
 BLUE, GREY = "#0b4f6c", "#555555"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What a report tells and what its pictures show."""
 
     title: str

@@ -1,7 +1,9 @@
 """The answer of `fit`: whether a model fits, what it takes of each device, and what would help."""
 
-from dataclasses import asdict, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from hakaru.errors import ModelUnknown
 from hakaru.hardware.machine import Hardware
@@ -27,8 +29,7 @@ GROWTH: Final = ("checkpoints_bytes", "requests_bytes")
 """Parts of the growth that stand among the parts of the footprint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class Fit(Struct, frozen=True, kw_only=True):
     """Whether a model fits, and where it goes."""
 
     model: Model  # at the preset that was asked for

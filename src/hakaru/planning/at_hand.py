@@ -6,9 +6,10 @@ architecture, there is no verdict.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.errors import HakaruError, ModelNotFound, ModelUnknown
@@ -31,8 +32,7 @@ Judge = Callable[[Model], Placed | None]
 """Puts a model on this machine; None for an architecture without arithmetic of ours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(Struct, frozen=True, kw_only=True):
     """One row: what lies on the disk, what it is, and whether it fits."""
 
     item: OnDisk
@@ -92,8 +92,7 @@ class Listed:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtHand:
+class AtHand(Struct, frozen=True, kw_only=True):
     """What is on this disk."""
 
     models: tuple[Listed, ...]  # those that have every word

@@ -8,8 +8,9 @@ may be older than the server's.
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Vendor
 from hakaru.memory.compute import device_compute

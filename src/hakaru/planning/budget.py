@@ -9,8 +9,10 @@ Source: see `load` and `placement` for where llama.cpp puts a tensor.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import DoesNotFit
 from hakaru.hardware.machine import Hardware
@@ -27,8 +29,7 @@ STEP: Final = 2**20
 RAM: Final = "RAM"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Room(Struct, frozen=True, kw_only=True):
     """How much room a machine has for the weights of a model."""
 
     hardware: Hardware

@@ -6,7 +6,8 @@ never fewer than make a chat turn cheap. Where nothing is known about the RAM, t
 told and not judged. See memory/growth.py.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.language import say
 from hakaru.memory.growth import MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
@@ -47,8 +48,7 @@ def _host(placement: Placement) -> Share:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class Growth(Struct, frozen=True, kw_only=True):
     """What the server takes while it is used."""
 
     n_checkpoints: int  # per conversation

@@ -6,9 +6,10 @@ prediction.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build, selection, server_build
 from hakaru.engine.devices import devices_of
@@ -25,8 +26,7 @@ ROUNDED_BYTES: Final = 2**20 // 200
 """Half of 0.01 MiB, the last digit of llama.cpp's log: a smaller difference is not seen there."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkup:
+class Checkup(Struct, frozen=True, kw_only=True, dict=True):
     """The engines, and the errors of the predictions on this machine."""
 
     engines: dict[str, str | None]  # what measures (lab) and what serves; None: not installed

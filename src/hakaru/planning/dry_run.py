@@ -3,9 +3,11 @@ side, both remembered.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.engine.builds import lab_build, server_build
 from hakaru.hardware.accelerators import nvidia_process_bytes
@@ -27,8 +29,7 @@ class Engine(Protocol):
     def dry_run(self, path: Path, settings: ContextSettings) -> Footprint: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """A model's memory, computed and dry-run, side by side. `computed` is None for an architecture
     that we do not model.
     """

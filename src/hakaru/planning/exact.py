@@ -6,8 +6,9 @@ devices of 80 GiB, up to how many tokens of context. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_file import header_tensors
@@ -41,8 +42,7 @@ ABOUT: Final = 0.2
 """By how much the bits of a type may differ from those that were asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExactAnswer:
+class ExactAnswer(Struct, frozen=True, kw_only=True):
     """A known model of a real type over real devices."""
 
     model: KnownModel

@@ -11,9 +11,10 @@ Source: llama.cpp, common/speculative.cpp (common_base_params_to_speculative), c
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse, ModelUnknown
 from hakaru.formats.gguf import read_header
@@ -40,8 +41,7 @@ N_DRAFT: Final = 3
 """Tokens that are drafted at once: llama.cpp's default of --spec-draft-n-max."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extra:
+class Extra(Struct, frozen=True, kw_only=True):
     """What is loaded beside the model, in bytes. `host_bytes` always lie in RAM, `growth_bytes` are
     taken only when the largest picture comes. `copied_bytes` are those of a draft's context that
     every context checkpoint of a conversation holds, too (they are counted there). `source` tells

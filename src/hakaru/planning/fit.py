@@ -1,8 +1,9 @@
 """Does it fit, and where: the verb behind `hakaru fit`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
+
+from msgspec.structs import replace
 
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import Misuse

@@ -3,7 +3,8 @@ Pure.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Hardware, Machine, ram_device
 from hakaru.hardware.named_machine import parse_hardware

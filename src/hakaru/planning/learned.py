@@ -17,9 +17,10 @@ place of the assumed figure in every later plan for such a GPU.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
@@ -34,8 +35,7 @@ CHANCE: Final = 0.99
 PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """What a load teaches about: the machine by its fingerprint (None: one that is only named), the
     backend (`cpu` without accelerators) and the model's architecture (empty: any). `alone`: the
     machine has no accelerator.
@@ -58,8 +58,7 @@ class Kind:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Margin:
+class Margin(Struct, frozen=True, kw_only=True):
     """The part of the free memory that stays free under `fits`, of what kind and from how many of
     its loads it was learned.
     """
@@ -115,8 +114,7 @@ class Margin:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Error:
+class Error(Struct, frozen=True, kw_only=True):
     """One model at one setting on one machine: the prediction and the measured peak in bytes, and
     by part our arithmetic less the engine's dry run, and the dry run less the buffers of the real
     load. `backend` ran the load; None in rows of before the

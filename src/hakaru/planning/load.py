@@ -11,8 +11,9 @@ Source: llama.cpp, src/llama-arch.cpp (LLM_TENSOR_INFOS) and src/llama-model.cpp
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.models.architectures import buffer_bytes
@@ -35,8 +36,7 @@ SHARED_TENSORS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Load(Struct, frozen=True, kw_only=True):
     """Bytes of a model's weights, by piece."""
 
     input_bytes: int

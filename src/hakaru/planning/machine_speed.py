@@ -13,8 +13,10 @@ spreads. Left out: that rates change with the number of threads and with other w
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.planning.prompt_speed import PromptSpeed, prompt_speed
 from hakaru.planning.pulled_squares import EXTRA, RATE, nearest, spread
@@ -35,8 +37,7 @@ NINE_IN_TEN: Final = 1.645
 """Standard deviations on either side that hold nine of ten values of a normal distribution."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineSpeed:
+class MachineSpeed(Struct, frozen=True, kw_only=True):
     """How fast this machine reads each type, and computes."""
 
     rates: Mapping[str, float]  # seconds per byte, by type

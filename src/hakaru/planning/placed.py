@@ -3,7 +3,9 @@ context checkpoints that have room. The part of `fit` that a list of many models
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Hardware, Machine
 from hakaru.ledger import Ledger
@@ -22,8 +24,7 @@ from hakaru.planning.search import place
 from hakaru.planning.shares import Placement, judged
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class Placed(Struct, frozen=True, kw_only=True):
     """A model on a machine."""
 
     task: Task  # what was placed

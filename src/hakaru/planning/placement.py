@@ -4,9 +4,12 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.compute import DeviceCompute, device_compute
@@ -26,8 +29,7 @@ loaded yet.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True, dict=True):
     """What is to be placed, and how it is run. Extras are a projector or a draft model."""
 
     load: Load  # the model's pieces
@@ -49,8 +51,6 @@ class Task:
     """Items (layers, then the output) that lie on accelerators, as a person named them: llama.cpp's
     `-ngl`. None: as many as go in.
     """
-    layer_caches: tuple[int, ...] = field(init=False, repr=False)  # bytes per layer, counted once
-    checkpoints_bytes: int = field(init=False, repr=False)  # of all conversations
 
     def __post_init__(self) -> None:
         if self.extras_at:
@@ -59,17 +59,19 @@ class Task:
                 self.extras_at(self.settings),
                 strict=True,
             ):
-                object.__setattr__(self, name, n_bytes)
+                force_setattr(self, name, n_bytes)
+
+    @cached_property
+    def layer_caches(self) -> tuple[int, ...]:
+        """Bytes of the cache of each layer."""
         if self.engine:
-            caches = spread(self.engine.kv_cache_bytes, self.load.kv_widths)
-        else:
-            caches = layers_cache_bytes(self.shape.caches or (), self.settings)
-        object.__setattr__(self, "layer_caches", caches)
-        object.__setattr__(
-            self,
-            "checkpoints_bytes",
-            checkpoints_bytes(self.shape, self.settings, self.copied_bytes),
-        )
+            return spread(self.engine.kv_cache_bytes, self.load.kv_widths)
+        return layers_cache_bytes(self.shape.caches or (), self.settings)
+
+    @cached_property
+    def checkpoints_bytes(self) -> int:
+        """Bytes of the context checkpoints of all conversations."""
+        return checkpoints_bytes(self.shape, self.settings, self.copied_bytes)
 
 
 def split_by(weights: Sequence[float], n_items: int) -> tuple[int, ...]:

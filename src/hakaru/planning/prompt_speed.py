@@ -7,8 +7,9 @@ of a decoding step for each micro-batch, which fetches the weights once as a dec
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.planning.pulled_squares import EXTRA, LOOSE_RATE, RARE, RATE, nearest, spread
@@ -27,8 +28,7 @@ usual time, and Q5_K two thirds (docs/labbook.md).
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptSpeed:
+class PromptSpeed(Struct, frozen=True, kw_only=True):
     """How fast this machine reads prompts."""
 
     rates: Mapping[str, float]  # seconds per multiplication with a weight, by type

@@ -4,8 +4,9 @@ without numpy, which would make `fit` wait.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 ROUNDS: Final = 300
 PULL: Final = 0.1
@@ -14,8 +15,7 @@ WEAK_PULL: Final = 0.02
 """How strongly a cost that may be nothing is drawn to its usual value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """One column: what it is drawn to, in parts of the unit, and how strongly."""
 
     usual: float

@@ -7,7 +7,8 @@ is known.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware

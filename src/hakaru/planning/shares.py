@@ -5,8 +5,10 @@ margin into account: `fits` leaves the margin free, `tight` eats into it, `does_
 what there is. How the shares are computed stands in `placement`.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device
 from hakaru.memory.settings import ContextSettings
@@ -23,8 +25,7 @@ def judge(needed_bytes: float, free_bytes: float, margin: float = MARGIN) -> Fit
     return "fits" if needed_bytes <= free_bytes * (1 - margin) else "tight"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """What one device holds of a model."""
 
     device: Device
@@ -93,8 +94,7 @@ class Share:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """A placement in llama.cpp's own terms. An item is a layer; the output is the last item."""
 
     counts: tuple[int, ...]  # items on each accelerator, counted from the end
@@ -121,8 +121,7 @@ class Layout:
         return flags + (["-ncmoe", str(self.n_cpu_moe)] if self.n_cpu_moe else [])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(Struct, frozen=True, kw_only=True):
     """A model on a machine."""
 
     layout: Layout

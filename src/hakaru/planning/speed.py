@@ -14,10 +14,12 @@ several tokens in flight on several devices, and prompts where whole layers lie 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.language import say
@@ -47,8 +49,7 @@ ROUTE_NAMES: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """The work of one device."""
 
     work: TokenWork

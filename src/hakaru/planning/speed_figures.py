@@ -1,7 +1,8 @@
 """Predicted speeds as values: figures with their interval, and what they rest on. Pure."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 SAME_SPEED: Final = 0.1
 """How much slower a model may decode, as a part of the faster one's speed, and still count as as
@@ -17,8 +18,7 @@ Express from 3.0 with 8 lanes to 5.0 with 16, and memory that is paged or pinned
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Struct, frozen=True, kw_only=True):
     """What a predicted speed is that of, behind the depth: as most published speeds, unless a
     measurement is to be predicted.
     """
@@ -27,8 +27,7 @@ class Sample:
     n_decoded: int = 128  # tokens that are decoded: the speed is their average
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Basis:
+class Basis(Struct, frozen=True, kw_only=True):
     """What a predicted speed was computed from."""
 
     n_speeds: int = 0  # published speeds to which the coefficients were fitted
@@ -74,8 +73,7 @@ class Basis:
         return self.ram_is_assumed or self.link_is_assumed or self.users > 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedSpeed:
+class PredictedSpeed(Struct, frozen=True, kw_only=True):
     """Tokens per second, and the interval in which nine of ten measured speeds lie."""
 
     value: float
@@ -100,8 +98,7 @@ class PredictedSpeed:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedPrediction:
+class SpeedPrediction(Struct, frozen=True, kw_only=True):
     """How fast a model will be somewhere. A speed that cannot be told is None, with the reason."""
 
     depth: int  # tokens of context before

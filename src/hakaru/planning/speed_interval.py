@@ -10,16 +10,16 @@ width. benchmarks/figures/speed_unsure.py and speed_calibration.py tell where th
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import mul
 from typing import Any
+
+from msgspec import Struct
 
 Ends = tuple[float, float]
 """The least and the largest log of measured over predicted speed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteInterval:
+class RouteInterval(Struct, frozen=True, kw_only=True):
     """What of a route in `speed.json` decides the width of its intervals."""
 
     coefficients: Mapping[str, float]

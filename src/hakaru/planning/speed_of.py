@@ -1,8 +1,9 @@
 """The speed of a model where it was placed. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware

@@ -10,8 +10,9 @@ Left out: what differs between builds, drivers and hosts; the intervals carry it
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.hardware.machine import Rates
 from hakaru.planning.token_work import TokenWork
@@ -52,8 +53,7 @@ reach two.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chip:
+class Chip(Struct, frozen=True, kw_only=True):
     """What of a device decides its speed."""
 
     bandwidth_gb_s: float

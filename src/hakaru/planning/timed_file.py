@@ -5,14 +5,15 @@ So a file that was timed behind a long context, and a long prompt, are rows like
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from hakaru.planning.token_work import TokenWork
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedFile:
+class TimedFile(Struct, frozen=True, kw_only=True):
     """One file that was timed here. What older ledgers did not note is 0 or None."""
 
     read: Mapping[str, float]  # bytes that one decoded token reads, by type

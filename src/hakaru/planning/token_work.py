@@ -11,7 +11,9 @@ its matrices (`speed` adds a time for each layer).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
@@ -20,8 +22,7 @@ from hakaru.models.shape import Shape
 from hakaru.planning.load import INPUT_TENSORS, layer_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
+class Attention(Struct, frozen=True, kw_only=True):
     """What the attention of one layer, or of several with the same window, reads and computes for
     each token that it sees.
     """
@@ -35,8 +36,7 @@ class Attention:
         return depth if self.window is None else min(depth, self.window)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenWork:
+class TokenWork(Struct, frozen=True, kw_only=True):
     """The work of some items of a model."""
 
     read: Mapping[str, float] = field(default_factory=dict)  # by type: bytes that a token reads
@@ -158,8 +158,7 @@ def part_read(tensor: Tensor, shape: Shape, *, is_tied: bool) -> float:
     return shape.part_of_experts if "_exps." in tensor.name else 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemWork:
+class ItemWork(Struct, frozen=True, kw_only=True):
     """The work of one item, and the part of it that experts do."""
 
     rest: TokenWork

@@ -15,9 +15,10 @@ that hakaru does know.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.formats.quant_types import BY_NAME

@@ -6,8 +6,10 @@ type answers for all of them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.hardware.machine import Hardware, named_ram
@@ -26,8 +28,7 @@ from hakaru.planning.ways_out import Alternative, Change, Outcome, Search, alter
 SMALLER_PRESETS: Final = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variations:
+class Variations(Struct, frozen=True, kw_only=True):
     """A model on a machine, and the way to judge it at other settings and types."""
 
     model: Model

@@ -6,8 +6,10 @@ enough, the gentlest combination is looked for in the same order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hakaru.language import say, spelled
 from hakaru.memory.settings import F16_CACHE, Cache, ContextSettings
@@ -31,8 +33,7 @@ RAM_SIZES: Final = tuple(
 """What machines are sold with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """What is done differently. None is left as it is."""
 
     preset: str | None = None
@@ -51,7 +52,7 @@ class Change:
     @property
     def parts(self) -> frozenset[str]:
         """The names of what is changed."""
-        return frozenset(f.name for f in fields(self) if getattr(self, f.name) is not None)
+        return frozenset(name for name, value in asdict(self).items() if value is not None)
 
     def without(self, part: str) -> "Change":
         """The change less one part of it."""
@@ -75,8 +76,7 @@ class Change:
         return " ".join(parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What comes out of a change."""
 
     total_bytes: int  # needed in all
@@ -85,8 +85,7 @@ class Outcome:
     gpu_layers: int = 0  # layers on cards
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
+class Alternative(Struct, frozen=True, kw_only=True):
     """One change that helps."""
 
     change: Change
@@ -114,8 +113,7 @@ class Alternative:
                 "ram_bytes": self.outcome.ram_bytes if self.change.ram_bytes else None}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(Struct, frozen=True, kw_only=True):
     """The machine and the settings for which ways out are looked for."""
 
     settings: ContextSettings  # that were asked for

@@ -2,7 +2,7 @@
 and the projector.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.speculation import Speculation

@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import DoesNotFit, MachineError
 from hakaru.language import say
@@ -22,8 +23,7 @@ SPARE: Final = 2**26
 """Bytes that stay free on the disk, for headers and the ledger."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Download:
+class Download(Struct, frozen=True, kw_only=True):
     """Everything that is known before the first byte of the weights comes."""
 
     origin: str  # such as "hf:org/repo:x-Q4_K_M.gguf"; the same word finds the file afterwards

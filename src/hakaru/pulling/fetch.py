@@ -4,11 +4,11 @@ import errno
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import httpx
+from msgspec import Struct
 
 from hakaru import trust
 from hakaru.errors import Interrupted, MachineError, ModelDamaged
@@ -27,8 +27,7 @@ ENOUGH_S: Final = 1.0
 """A shorter transfer says little about the speed of the network."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(Struct, frozen=True, kw_only=True):
     """What a fetch came to."""
 
     bytes: int  # over the network

@@ -12,10 +12,11 @@ in a folder for its address (`models/sources/address.py`).
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import MachineError
 from hakaru.ledger import Ledger
@@ -29,8 +30,7 @@ PART: Final = "part of a download"
 """Of the ledger's rows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(Struct, frozen=True, kw_only=True):
     """One file to fetch, and its place."""
 
     name: str  # for people

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelNotFound
 from hakaru.formats.split import whole_name
@@ -21,8 +22,7 @@ _TYPE: Final = re.compile(
 _NEAREST: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Struct, frozen=True, kw_only=True):
     """One model among the files of a repository."""
 
     choice: Choice

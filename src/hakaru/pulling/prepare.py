@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hakaru.errors import HakaruError, ModelNotFound, ModelUnknown
 from hakaru.memory.context import Context, any_settings_for

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import HakaruError, ModelError, Offline
 from hakaru.memory.context import Context
@@ -24,8 +26,7 @@ from hakaru.session import Session, nobody_listens
 from hakaru.units import size_in_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulled:
+class Pulled(Struct, frozen=True, kw_only=True):
     """A model on this disk."""
 
     origin: str  # by which it is found

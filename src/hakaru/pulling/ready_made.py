@@ -7,8 +7,9 @@ fetched, and a file that does fit is made from it here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.planning.shares import FitVerdict
@@ -23,8 +24,7 @@ Judge = Callable[[Offer], FitVerdict]
 """What `fit` says of an offer on this machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """What is fetched, and why."""
 
     offer: Offer

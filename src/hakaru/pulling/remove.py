@@ -8,10 +8,11 @@ What belongs to another program's records, or to an installed package, is theirs
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru import trust
 from hakaru.errors import Misuse, ModelError, ModelNotFound
@@ -44,8 +45,7 @@ UNFINISHED: Final = (".part", ".incomplete")
 """Endings of what came of a file: of an address, and of the Hub."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
+class Removal(Struct, frozen=True, kw_only=True):
     """What goes when a model is removed."""
 
     item: OnDisk

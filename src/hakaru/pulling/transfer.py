@@ -9,12 +9,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import httpcore
 import httpx
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged, Offline, TooManyRequests
 from hakaru.language import say
@@ -36,8 +36,7 @@ Hear = Callable[[int], None]
 """Called with the bytes of the file that are on the disk."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class Remote(Struct, frozen=True, kw_only=True):
     """A file on a web server, and what is known of it before it is fetched."""
 
     url: str

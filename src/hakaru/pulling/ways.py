@@ -3,15 +3,15 @@ or fetch a source and quantize it here. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.units import format_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Way(Struct, frozen=True, kw_only=True):
     """What a way costs. None: not known."""
 
     kind: Literal["ready", "make"]

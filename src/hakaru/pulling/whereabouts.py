@@ -4,10 +4,10 @@ that the catalogue names.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import httpx
+from msgspec import Struct
 
 from hakaru.errors import ModelNotFound
 from hakaru.language import say
@@ -24,8 +24,7 @@ Ask = Callable[[str, Sequence[str]], int]
 """Asks a person a question with these answers, and returns the number of the one taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
+class Repository(Struct, frozen=True, kw_only=True):
     """A repository of the Hub as it is now, and what of it was asked for."""
 
     wanted: HubFile

@@ -11,10 +11,10 @@ tensors together beyond the sum (that is the link's matter, see `prediction.py`)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from hakaru.errors import DoesNotFit
 from hakaru.quantization.hull import Choice, Item, undominated
@@ -24,8 +24,7 @@ from hakaru.units import alike, compared
 TIME_LIMIT_S: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What an allocation must keep beside the bytes of the file."""
 
     pins: Mapping[str, str] | None = None  # tensor -> type
@@ -36,8 +35,7 @@ class Limits:
     """Device -> bytes for the tensors that lie there. A device that is not named is unbounded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
+class Allocation(Struct, frozen=True, kw_only=True):
     """The choice of every tensor, and what follows from the choices."""
 
     choices: Mapping[str, Choice]  # by tensor

@@ -14,10 +14,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from hakaru.errors import MachineError
 from hakaru.places import cache_dir, written_whole
@@ -37,8 +38,7 @@ def blob_key(
     ).hexdigest()
 
 
-@dataclass(eq=False)
-class Blobs:
+class Blobs(Struct, eq=False, dict=True):
     """The kept tensors. Their folder is made and counted with the first question."""
 
     place: Path | None = None  # the folder; None for the one in the cache directory

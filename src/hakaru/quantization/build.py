@@ -5,9 +5,10 @@ byte for byte its own (`writer.py`).
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.imatrix import Imatrix
 from hakaru.language import say
@@ -21,8 +22,7 @@ from hakaru.quantization.writer import TensorWriter, write_recipe
 MIX: Final = "mix"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(Struct, frozen=True, kw_only=True):
     """Which type every tensor gets, and the bytes of the weights that follow."""
 
     preset: str  # its name; that of a mix begins with MIX

@@ -6,9 +6,10 @@ Such types are no choice. A tensor's own type is a choice, since a copy loses no
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
@@ -31,8 +32,7 @@ nothing about how good they are.
 """
 
 
-@dataclass(frozen=True)
-class TypeChoices:
+class TypeChoices(Struct, frozen=True, dict=True):
     """The choice of types for the tensors of one source."""
 
     tensors: Sequence[Tensor]  # those that may have another type

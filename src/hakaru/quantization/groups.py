@@ -8,8 +8,9 @@ since its damage is that of an output matrix.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 N_DEPTHS: Final = 8
 TIED: Final = "output"
@@ -17,8 +18,7 @@ HEADS: Final = ("output", "token_embd")
 _NAME: Final = re.compile(r"^(?:blk\.([0-9]{1,5})\.)?(.+?)(?:\.weight)?$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A role and a depth from 0 (first layer) to 1 (last); None stands outside the layers."""
 
     role: str

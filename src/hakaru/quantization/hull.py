@@ -10,15 +10,15 @@ knapsack).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.quantization.file_bytes import padded_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """One type for one tensor."""
 
     type: str
@@ -27,8 +27,7 @@ class Choice:
     seconds: float = 0.0  # per token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):
     """One tensor and the types that it may have, at least one."""
 
     name: str

@@ -5,9 +5,10 @@ where it needs them.
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.formats.gguf import Tensor
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from hakaru.formats.imatrix import Imatrix  # it imports numpy, and a preset needs none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vectors:
+class Vectors(Struct, frozen=True, kw_only=True):
     """The importances of all tensors in one file."""
 
     path: Path | None  # None: there are no importances

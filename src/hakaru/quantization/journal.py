@@ -13,9 +13,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.errors import MachineError
 from hakaru.language import say
@@ -25,8 +26,7 @@ from hakaru.units import format_bytes
 ORDER: Final = "asked"  # the key of the order's digest in the first line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class Unfinished(Struct, frozen=True, kw_only=True):
     """The files of an interrupted write, to continue with."""
 
     journal: Path

@@ -14,11 +14,11 @@ scipy.optimize.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Vector = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -29,8 +29,7 @@ SCALE: Final = (
 MARGIN: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True, eq=False):
     """A resource that is limited, such as bytes. Whole numbers are held exactly."""
 
     weights: Whole | Vector  # what every choice takes of the resource
@@ -41,8 +40,7 @@ class Row:
         return bool(self.weights[chosen].sum() <= self.limit)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True, eq=False):
     """All choices, in the order of their items."""
 
     costs: Vector  # of every choice
@@ -59,8 +57,7 @@ class Problem:
         return all(row.holds(chosen) for row in self.rows)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Solution:
+class Solution(Struct, frozen=True, kw_only=True, eq=False):
     """What was chosen, and what is the best that could be hoped for."""
 
     chosen: npt.NDArray[np.intp]  # for every item the index of its choice

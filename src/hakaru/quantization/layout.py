@@ -15,9 +15,10 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.errors import Misuse
@@ -42,8 +43,7 @@ _U16, _I32 = 2, 5
 """Numbers of types of values in GGUF."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedFile:
+class PlannedFile(Struct, frozen=True, kw_only=True):
     """One file of the recipe: its path, all its bytes before the data, and its tensors."""
 
     path: Path
@@ -57,8 +57,7 @@ class PlannedFile:
         return self.path.with_name(f".{self.path.name}.part")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(Struct, frozen=True, kw_only=True):
     """Where a tensor of the source lies."""
 
     tensor: Tensor
@@ -66,8 +65,7 @@ class Stored:
     at: int  # the first byte in that file
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """The files of a recipe, and where the source keeps each tensor."""
 
     files: tuple[PlannedFile, ...]

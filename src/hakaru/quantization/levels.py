@@ -2,9 +2,10 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.evaluation.losses import Row, divergences, known_rows, room_beside
@@ -18,8 +19,7 @@ from hakaru.quantization.build import Recipe, build, spoken_name
 from hakaru.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(Struct, frozen=True):
     """The levels of one source, in one session."""
 
     session: Session

@@ -3,12 +3,13 @@ from the file.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, Literal
+
+from msgspec import Struct, field
 
 from hakaru.evaluation.losses import Tested
 from hakaru.formats.gguf import Tensor
@@ -27,8 +28,7 @@ robust if under the FAR-th part.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorRow:
+class TensorRow(Struct, frozen=True, kw_only=True):
     """One tensor of the file, and why it has its type."""
 
     name: str
@@ -49,8 +49,7 @@ class TensorRow:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True, dict=True):
     """The file, how it came about and what it loses."""
 
     source: Model

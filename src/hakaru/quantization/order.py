@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from hakaru.errors import Misuse
 from hakaru.evaluation.tiers import tier_named
@@ -25,8 +27,7 @@ NOT_IN_DIGEST: Final = {"overwrite", "output", "dry_run"}
 """Fields that change neither what is measured nor what is written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """One of `preset`, `bpw`, `size`, `fit` and `tier` is given; the fields are those of
     `quantize`, whose `bits` are a preset here. A `preset` may also be the name of a mix that is
     known, such as `mix-1f2e3d4c`.

@@ -10,7 +10,8 @@ Left out: recipes of more than one source.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.pace import TypeSpeeds, bytes_read
@@ -35,8 +36,7 @@ from hakaru.session import Session
 from hakaru.units import Figure, compared
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """A recipe before it is built, and what it was chosen by."""
 
     types: Mapping[str, str]  # tensor -> type

@@ -25,10 +25,10 @@ for Machine Learning (2006), 2.7 and 5.4.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 
 from hakaru.quantization.sensitivity import (
     DamageMoments,
@@ -76,8 +76,7 @@ ROUNDS: Final = 4
 """How often the misfit and g are fitted in turn."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True, eq=False):
     """The link of one model. The figures of the line are those of the posterior mean."""
 
     sensitivities: Sensitivities

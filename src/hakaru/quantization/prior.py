@@ -12,11 +12,12 @@ Bayesian Data Analysis (2013), chapter 5 (hierarchical normal model).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.quantization.groups import N_DEPTHS, Place, places
 
@@ -30,8 +31,7 @@ KIN_SPREADS: Final = (0.3, 0.15, 0.1, 0.1)
 """How far a fine-tune's log sensitivities lie from its base's: level, role, depth, tensor."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prior:
+class Prior(Struct, frozen=True, kw_only=True):
     """What is known of log sensitivities before a probe. All figures are logarithms.
 
     A role that is not in the profile takes the values of the longest role that its own name begins

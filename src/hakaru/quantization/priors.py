@@ -5,8 +5,9 @@ fine-tune. Without kin it begins with the profile of all models that were probed
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.ledger import Ledger
@@ -17,8 +18,7 @@ from hakaru.quantization.sensitivity import Sensitivities
 ALL_MODELS: Final = {"of": "all models"}
 
 
-@dataclass(frozen=True, slots=True)
-class Priors:
+class Priors(Struct, frozen=True):
     """The priors of one model."""
 
     ledger: Ledger

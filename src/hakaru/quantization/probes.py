@@ -12,10 +12,10 @@ much more is no longer in proportion. Three efforts:
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from msgspec import Struct
 
 from hakaru.quantization.groups import HEADS, N_DEPTHS, places
 from hakaru.quantization.sensitivity import Sensitivities, damage_moments, error_matrix
@@ -28,8 +28,7 @@ MOST_GROUPS: Final = 100
 Errors = Mapping[str, Mapping[str, float]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Probe(Struct, frozen=True, kw_only=True):
     """Tensors to disturb and the type that each one is quantized to and back."""
 
     name: str

@@ -7,10 +7,11 @@ mix without copies is raced as well: its loss is told, and it is never written.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.losses import Row, windows_of
@@ -35,8 +36,7 @@ RIVALS: Final = 2
 """How many presets are raced."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
+class Rival(Struct, frozen=True, kw_only=True):
     """A preset of at most the same bytes."""
 
     recipe: Recipe
@@ -44,8 +44,7 @@ class Rival:
     kld: Figure  # the mean on the test windows, nats per token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Race:
+class Race(Struct, frozen=True, kw_only=True):
     """Our mix against the best preset, paired on the same windows."""
 
     ours: Figure  # the mean KLD of our mix, nats per token

@@ -15,11 +15,11 @@ tensor matters little, nobody knows how little. Sources: L. F. Fenton, IRE Trans
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from hakaru.quantization.prior import Prior
 
@@ -39,8 +39,7 @@ log-normal say nothing.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What one probe or run measured."""
 
     types: Mapping[str, str]  # of the tensors that were disturbed
@@ -53,8 +52,7 @@ class Reading:
         return float(np.log(value)), float(np.log1p((self.standard_error / value) ** 2))
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Sensitivities:
+class Sensitivities(Struct, frozen=True, kw_only=True, eq=False):
     """The log sensitivities of a model's n tensors, which are jointly normal."""
 
     names: tuple[str, ...]
@@ -69,8 +67,7 @@ class Sensitivities:
         return dict(zip(self.names, np.exp(self.log_mean + spread / 2).tolist(), strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DamageMoments:
+class DamageMoments(Struct, frozen=True, kw_only=True, eq=False):
     """log S, the damage, of m recipes for n tensors."""
 
     mean: Vector  # (m)

@@ -1,8 +1,10 @@
 """One allocation after another for the same tensors, under other limits of damage and time."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import DoesNotFit
 from hakaru.quantization.allocate import Allocation, Limits, allocate, least_damage, smallest_within
@@ -23,8 +25,7 @@ told apart by their predictions. The reason and the figures: docs/decisions/0016
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Solver:
+class Solver(Struct, frozen=True, kw_only=True):
     """The tensors and limits that all allocations of one plan share."""
 
     items: list[Item]

@@ -1,16 +1,16 @@
 """Whether the source of a quantization is in full precision or already quantized."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from hakaru.formats.quant_types import BY_NAME
 from hakaru.language import listed, say
 from hakaru.models.model import Model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceKind:
+class SourceKind(Struct, frozen=True, kw_only=True):
     """The precision of a source."""
 
     kind: Literal["full", "quantized"]  # quantized: some matrices were quantized before

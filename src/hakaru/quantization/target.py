@@ -1,7 +1,8 @@
 """What a quantized file has to keep: a size, a machine or a tier, and perhaps a speed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.evaluation.tiers import Tier
 from hakaru.memory.settings import ContextSettings
@@ -12,16 +13,14 @@ from hakaru.quantization.allocate import Limits
 from hakaru.quantization.probes import Errors
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedGoal:
+class SpeedGoal(Struct, frozen=True, kw_only=True):
     """At least so many decoded tokens per second, served with these settings."""
 
     tokens_per_s: float
     settings: ContextSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """One of `file_bytes`, `room` and `tier` is set, and perhaps `speed`."""
 
     file_bytes: int | None = None  # at most

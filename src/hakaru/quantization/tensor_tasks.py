@@ -4,8 +4,9 @@ Also: which types ggml does not write, and which it does not write without impor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.engine.jobs import TensorJob
@@ -28,8 +29,7 @@ ggml allows it.
 _EXEMPT: Final = {"token_embd.weight", "per_layer_token_embd.weight", "output.weight"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorTask:
+class TensorTask(Struct, frozen=True, kw_only=True):
     """One tensor of one file."""
 
     job: TensorJob  # what the engine is asked for

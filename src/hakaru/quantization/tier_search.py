@@ -1,8 +1,9 @@
 """The most damage with which a file is still expected to keep a tier: its file is the smallest."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import DoesNotFit
 from hakaru.evaluation.losses import windows_of
@@ -24,8 +25,7 @@ NOTHING: Final = 1e-12
 """The loss of a recipe of copies where one divides by it, in nats per token: below every tier's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierSearch:
+class TierSearch(Struct, frozen=True, kw_only=True):
     """The search for one tier of one model."""
 
     study: Study

@@ -2,10 +2,11 @@
 name.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from hakaru.engine.builds import lab_build
 from hakaru.formats.imatrix import Imatrix
@@ -32,8 +33,7 @@ from hakaru.session import Session, last_step
 from hakaru.units import alike
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadePreset:
+class MadePreset(Struct, frozen=True, kw_only=True):
     """The file of a preset, written or only planned."""
 
     source: Model

@@ -3,8 +3,9 @@ Hugging Face folder.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hakaru.errors import EngineRefused, Misuse, ModelDamaged
 from hakaru.language import say
@@ -17,8 +18,7 @@ from hakaru.quantization.loadable import check_source
 from hakaru.session import Session, Tell
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """The model to quantize, and where it comes from."""
 
     model: Model

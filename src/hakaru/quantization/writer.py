@@ -17,9 +17,10 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from hakaru import trust
 from hakaru.engine.builds import lab_build
@@ -120,8 +121,7 @@ def write_recipe(
     return read_model(layout.files[0].path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Write:
+class _Write(Struct, frozen=True, kw_only=True):
     """One write of one model, whose files are prepared."""
 
     engine: TensorWriter

@@ -13,9 +13,10 @@ the same for both models, so the true error is smaller.
 """
 
 import math
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.models.benchmarks import Task, benchmarks_for
 from hakaru.models.catalogue import KnownModel, catalogue_date
@@ -41,8 +42,7 @@ right or wrong follows from the score.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lead:
+class Lead(Struct, frozen=True, kw_only=True):
     """The column that leads for a task in a language."""
 
     board: str  # the edition's id

@@ -7,8 +7,10 @@ cards, prices.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Unpack
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import ModelNotFound
 from hakaru.hardware.lookup import Row, table
@@ -37,8 +39,7 @@ SOLD_WITH: Final = {
 """Memories in GB of chips that are sold with several. Source: Apple's technical specifications."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purchase:
+class Purchase(Struct, frozen=True, kw_only=True):
     """So many accelerators of one kind, and the model on them."""
 
     name: str
@@ -65,8 +66,7 @@ class Purchase:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shopping:
+class Shopping(Struct, frozen=True, kw_only=True):
     """The answer: what would run a model."""
 
     model: KnownModel

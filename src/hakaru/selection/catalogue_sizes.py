@@ -8,10 +8,11 @@ tells the entry of each layer. `make check` computes the table anew.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.formats.gguf import Tensor
 from hakaru.formats.header_file import header_tensors
@@ -31,24 +32,21 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 _OF_LOAD: Final = ("input_bytes", "output_bytes", "tied_bytes", "shared_bytes", "largest_bytes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matrices:
+class Matrices(Struct, frozen=True, kw_only=True):
     """The weights of some tensors: what a speed depends on."""
 
     bytes_by_type: tuple[tuple[str, int], ...] = ()
     n_elements: int = 0  # of matrices, each of which is one product of a token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemMatrices:
+class ItemMatrices(Struct, frozen=True, kw_only=True):
     """The weights of a layer, or of the output."""
 
     rest: Matrices
     experts: Matrices = Matrices()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sized:
+class Sized(Struct, frozen=True, kw_only=True):
     """A model at a type: its pieces, and the size of its file without the vocabulary."""
 
     load: Load

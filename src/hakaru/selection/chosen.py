@@ -1,7 +1,8 @@
 """The answer of `choose`: the rows for a task on a machine, and the one to take. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from hakaru.hardware.machine import Hardware
 from hakaru.models.licences import licence_class
@@ -20,8 +21,7 @@ from hakaru.selection.speculative_row import guessing
 from hakaru.selection.why import why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(Struct, frozen=True, kw_only=True):
     """What `choose` found."""
 
     hardware: Hardware

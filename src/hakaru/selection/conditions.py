@@ -4,8 +4,9 @@ Every task has a usual pace and patience (`traffic`). They are wishes: a model t
 listed and says so. What a person names is a condition: a model that misses it is left out.
 """
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypedDict, Unpack
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.language import LANGUAGES, listed
@@ -26,8 +27,7 @@ LICENCES: Final = ("any", "open")
 UBATCH: Final = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(Struct, frozen=True, kw_only=True):
     """What is asked for."""
 
     task: Task

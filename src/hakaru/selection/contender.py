@@ -1,8 +1,10 @@
 """One row: a model at a type, with a cache and a context, placed on a machine. Pure."""
 
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Hardware
 from hakaru.memory.settings import MAX_CONTEXT, MAX_PARALLEL, ContextSettings
@@ -19,8 +21,7 @@ from hakaru.selection.seeing import Seeing, seeing
 CELLS: Final = 256  # contexts are multiples of this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speeds:
+class Speeds(Struct, frozen=True, kw_only=True):
     """What is predicted of a row; None: not known, since nobody knows how fast a memory is."""
 
     decode: RowSpeed | None = None  # of each user, behind the depth that the task has
@@ -38,8 +39,7 @@ class Speeds:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Contender:
+class Contender(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """A row; rows are told apart by identity. Has no slots, so that what its memory grows to is
     worked out once.
     """

@@ -11,9 +11,10 @@ the rest of the machine where only the board's power is known, cooling, and what
 when it is sold.
 """
 
-from dataclasses import dataclass
 from math import inf
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.selection.money import Money
@@ -25,8 +26,7 @@ DAYS_PER_MONTH: Final = 365.25 / 12
 SECONDS_PER_DAY: Final = 86400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
+class Prices(Struct, frozen=True, kw_only=True):
     """What the person pays."""
 
     electricity: Money | None = None  # per kWh
@@ -50,8 +50,7 @@ class Prices:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(Struct, frozen=True, kw_only=True):
     """What a million tokens of answers take."""
 
     kwh: Figure  # per million tokens; at most, where the power is the board's published one

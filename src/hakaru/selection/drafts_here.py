@@ -8,8 +8,9 @@ other folders are left out here, and not by `tune`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hakaru.memory.compute import is_known
 from hakaru.models.catalogue import KnownModel
@@ -20,8 +21,7 @@ from hakaru.selection.conditions import does
 from hakaru.selection.contender import Contender
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DraftHere:
+class DraftHere(Struct, frozen=True, kw_only=True):
     """A whole file of a model of the catalogue that may draft for others."""
 
     model: KnownModel

@@ -7,9 +7,11 @@ fetched here but headers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import (
     DoesNotFit,
@@ -40,8 +42,7 @@ TEMPLATE: Final = 40
 """Tokens that a chat template adds to a prompt: assumed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrant:
+class Entrant(Struct, frozen=True, kw_only=True):
     """A row that runs, and where its file comes from."""
 
     row: Contender
@@ -61,8 +62,7 @@ class Entrant:
         return f"{self.row.model.id} {self.type}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Out:
+class Out(Struct, frozen=True, kw_only=True):
     """A row that does not run, or did not to the end, and why."""
 
     model: str
@@ -74,8 +74,7 @@ class Out:
         return {"model": self.model, "type": self.type, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """Who runs, and what that takes."""
 
     entrants: tuple[Entrant, ...]

@@ -7,11 +7,12 @@ are as fast within a tenth the one with more right answers, or the smaller one
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.evaluation.duel import Duel, duel
 from hakaru.evaluation.grading import Graded, accuracy
@@ -27,8 +28,7 @@ ERROR_RATE: Final = 0.05
 """How often what a race says of quality may be wrong, all pairs together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lap:
+class Lap(Struct, frozen=True, kw_only=True):
     """One racer, and what was measured of it."""
 
     entrant: Entrant
@@ -103,8 +103,7 @@ def missed(speed: Speed, deep: Point | None, conditions: Conditions) -> tuple[st
     return ("decode_tokens_per_s",) * slow + ("first_token_s",) * late
 
 
-@dataclass(frozen=True, kw_only=True)
-class Race:
+class Race(Struct, frozen=True, kw_only=True, dict=True):
     """The race. Has no slots, so that its duels are worked out once."""
 
     conditions: Conditions

@@ -11,8 +11,10 @@ placement counts.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware
@@ -42,8 +44,7 @@ from hakaru.selection.to_have import Paces
 CACHES: Final = ("f16", "q8_0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class Where(Struct, frozen=True, kw_only=True):
     """The machine, and what is known of it."""
 
     hardware: Hardware
@@ -64,8 +65,7 @@ class Where:
         return bool(hardware.accelerators and hardware.ram) and not hardware.is_unified
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+class Variant(Struct, frozen=True, kw_only=True):
     """One way to run a model."""
 
     type: str

@@ -7,8 +7,9 @@ compared must be in one currency, since a rate of exchange would be a guess.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.language import current_language
@@ -20,8 +21,7 @@ _AMOUNT: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Struct, frozen=True):
     """An amount in one currency."""
 
     amount: float

@@ -10,9 +10,11 @@ be fetched or loaded is told, and the others run.
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.engine.mode_of import needs_text
 from hakaru.errors import Interrupted, ModelUnknown
@@ -90,8 +92,7 @@ def race(
         ) from stop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Track:
+class _Track(Struct, frozen=True, kw_only=True):
     """What is the same for all racers."""
 
     session: Session

@@ -6,8 +6,10 @@ is left out; where none helps alone, several must be relaxed.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device
 from hakaru.models.catalogue import KnownModel
@@ -32,8 +34,7 @@ STEPS: Final = 64
 """Into how many steps a memory is cut."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relaxation:
+class Relaxation(Struct, frozen=True, kw_only=True):
     """One condition that gives way: its field, the value that was asked for, and the value that
     gives a row.
     """
@@ -76,8 +77,7 @@ def relaxations(
 First = Callable[..., Contender | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
+class _Wish(Struct, frozen=True, kw_only=True):
     """A wish that a speed decides, and how well a row meets it: more is better."""
 
     field: str  # of `Conditions`

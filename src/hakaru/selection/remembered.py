@@ -9,8 +9,9 @@ measurement counts. A loss holds on every machine, a speed on the one that measu
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.choosing.evidence_files import evidence_texts
 from hakaru.engine.speculation import Means
@@ -22,8 +23,7 @@ SAME_SIZE: Final = 0.02
 """By how much the weights of a file may differ from those that its makers count."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowSpeed:
+class RowSpeed(Struct, frozen=True, kw_only=True):
     """A speed of a row: tokens per second, with the interval in which nine of ten lie."""
 
     value: float
@@ -40,8 +40,7 @@ class RowSpeed:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guessing:
+class Guessing(Struct, frozen=True, kw_only=True):
     """What guesses tokens ahead for a row (speculative decoding)."""
 
     means: Means
@@ -58,8 +57,7 @@ class Guessing:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class Remembered(Struct, frozen=True, kw_only=True):
     """What was measured of a type."""
 
     at: str  # the moment, in ISO 8601

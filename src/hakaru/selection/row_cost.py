@@ -7,7 +7,8 @@ layers lie in RAM alone has no published one: nobody knows what the rest of a ma
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.hardware.lookup import board_watts
 from hakaru.selection.contender import Contender
@@ -16,8 +17,7 @@ from hakaru.selection.traffic import Traffic
 from hakaru.units import Figure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerHere:
+class PowerHere(Struct, frozen=True, kw_only=True):
     """What this machine drew while it answered, by its own counters; None: they told nothing."""
 
     on_gpu: Figure | None

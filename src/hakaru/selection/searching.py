@@ -6,9 +6,10 @@ but that they fit, only some are: the newest, as many as are to be listed. Pure.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.models.catalogue import KnownModel, catalogue_date
 from hakaru.planning.speed_figures import SAME_SPEED
@@ -29,8 +30,7 @@ SETTLED: Final = 2
 """Other columns that settle a tie, if they agree."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Struct, frozen=True, kw_only=True, dict=True):
     """What was found. Has no slots, so that what every row asks for is worked out once."""
 
     conditions: Conditions

@@ -6,9 +6,10 @@ with is estimated (`memory.projector`); where the tower is not known, that of th
 is assumed.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from hakaru.memory.projector import projector_compute
 from hakaru.models.architectures import buffer_bytes
@@ -25,8 +26,7 @@ BYTES_EACH: Final = 2
 """Of a weight in F16; vectors have four, which are too few to count."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seeing:
+class Seeing(Struct, frozen=True, kw_only=True):
     """The projector of a model, in bytes."""
 
     weights_bytes: int

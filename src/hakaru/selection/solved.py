@@ -6,8 +6,9 @@ of `choose` for which they were asked. The latest race counts.
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from hakaru.models.benchmarks import Task
 from hakaru.places import ledger_path
@@ -22,8 +23,7 @@ Row = tuple[str, str]
 """A model's name in the catalogue, and the type of its weights."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Solved:
+class Solved(Struct, frozen=True, kw_only=True):
     """What one model solved."""
 
     tasks: str  # their name: `ours`, or a file's

@@ -5,7 +5,8 @@ Which types are published, the catalogue does not know; `hakaru pull` looks. So 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from hakaru.pulling.ways import Way
 from hakaru.selection.contender import Contender
@@ -14,8 +15,7 @@ ORIGINAL_BYTES = 2
 """Of a weight as its makers publish it: 16 bits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paces:
+class Paces(Struct, frozen=True, kw_only=True):
     """How fast models get onto a machine."""
 
     bytes_per_s: float | None  # of the last download; None: there was none

@@ -6,8 +6,10 @@ every word, the other for the first. Each task has a usual shape with a reason (
 number of it can be named. The context that a model must hold follows from the shape.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse
 from hakaru.language import listed, say
@@ -18,8 +20,7 @@ CONTEXT_STEP: Final = 1024
 """A context that follows from a shape is a multiple of this."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class Traffic(Struct, frozen=True, kw_only=True):
     """The shape of one person's requests, and how many people there are."""
 
     n_kept: int  # tokens from before, which the cache holds: they are not read again
@@ -115,4 +116,4 @@ def traffic_for(
         "decode_tokens_per_s": min_speed,
     }
     changes = {name: value for name, value in named.items() if value is not None}
-    return replace(USUAL[task], **changes)  # type: ignore[arg-type]  # of the fields' own types
+    return replace(USUAL[task], **changes)

@@ -9,11 +9,12 @@ model, removed when the process ends.
 import json
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 import psutil
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hakaru.engine.mode import Mode
 from hakaru.formats.split import part_names
@@ -28,8 +29,7 @@ MODE: Final = (
 """What a server's settings hold of how it is run (`Mode.as_record`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """One running server and one model of it, as the record in the run directory says."""
 
     pid: int

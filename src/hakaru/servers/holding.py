@@ -2,12 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
 import psutil
+from msgspec import Struct
 
 from hakaru.hardware.accelerators import GpuUser, nvidia_users
 from hakaru.servers import Deployment, running
@@ -17,8 +17,7 @@ NOT_LOADED: Final = "unloaded"
 NO_ANSWER: Final = "no answer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """A model of a server, and what it does and holds now."""
 
     server: Deployment
@@ -43,8 +42,7 @@ class Holding:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
+class Stranger(Struct, frozen=True, kw_only=True):
     """A process that is no server of ours and has memory on a GPU."""
 
     user: GpuUser

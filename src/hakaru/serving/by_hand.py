@@ -5,9 +5,11 @@ All of it goes through the plan: a draft and a projector take memory, and layers
 on the accelerators are refused as everything that does not fit.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.sampling import AS_THE_MODEL_SAYS, Sampling
@@ -21,8 +23,7 @@ MOST_THREADS: Final = 512  # ggml.h, GGML_MAX_N_THREADS
 MOST_LAYERS: Final = 10_000  # "all", as people write 99 or 999
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByHand:
+class ByHand(Struct, frozen=True, kw_only=True):
     """The settings; None: as hakaru chooses. Raises Misuse for numbers that mean nothing."""
 
     n_threads: int | None = None  # that compute

@@ -3,10 +3,10 @@
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
+from msgspec import Struct, field
 
 from hakaru.engine.events import events
 from hakaru.errors import EngineRefused
@@ -25,8 +25,7 @@ class ContextFull(EngineRefused):
     n_ctx: int | None = None
 
 
-@dataclass(slots=True)
-class Conversation:
+class Conversation(Struct):
     """The turns so far, and who answers the next one."""
 
     client: httpx.Client  # with the base URL of the API, http://…/v1

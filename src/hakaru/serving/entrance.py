@@ -4,23 +4,26 @@ import ipaddress
 import secrets
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse, system_reason
 from hakaru.servers import HOST
 from hakaru.serving.keys import SHORTEST, digest_of, is_one_of, keys_in, stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrance:
+class Entrance(Struct, frozen=True, kw_only=True):
     """Address, keys and certificate of one server."""
 
     host: str = HOST
     digests: tuple[bytes, ...] = ()  # of the keys; empty: nobody needs one
     certificate: tuple[Path, Path] | None = None  # and its key; None: HTTP without TLS
-    own_key: str = field(default="", repr=False)  # with which other commands of ours come in
+    own_key: str = ""  # with which other commands of ours come in
+
+    def __repr__(self) -> str:  # without the key
+        return f"Entrance(host={self.host!r})"
 
     @property
     def is_local(self) -> bool:

@@ -7,9 +7,9 @@ Prompts are not logged.
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -62,8 +62,7 @@ def make_gateway(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Endpoints:
+class _Endpoints(Struct, frozen=True):
     """What a server answers by itself, and what its engine answers."""
 
     engine: Forwarding

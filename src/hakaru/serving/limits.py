@@ -17,8 +17,9 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.formats.header_values import Array
 from hakaru.memory.growth import requests_bytes
@@ -51,8 +52,7 @@ src/llama-vocab.cpp.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """The limits of one server."""
 
     n_ctx: int  # tokens of context of one conversation

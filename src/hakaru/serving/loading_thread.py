@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from hakaru.ledger import Ledger
 from hakaru.session import Session

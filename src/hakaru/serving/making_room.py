@@ -5,7 +5,9 @@ longest ago first, were gone. So no more are ended than must be, and none in vai
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.hardware.machine import Device, Machine
@@ -19,8 +21,7 @@ from hakaru.session import Session, nobody_listens
 from hakaru.units import size_in_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """How a model is loaded, and what is ended before."""
 
     fit: Fit

@@ -11,10 +11,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -36,8 +36,7 @@ LOADED_WITHIN_S: Final = 300.0
 LOOK_S: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What a request changed before it was answered."""
 
     loaded: str | None = None

@@ -2,10 +2,10 @@
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, replace
 from typing import Any
 
 import psutil
+from msgspec.structs import asdict, replace
 
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError

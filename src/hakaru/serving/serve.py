@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple, Unpack
+
+from msgspec.structs import replace
 
 from hakaru.engine.isolation import is_private
 from hakaru.engine.mode import Mode, checked_alias

@@ -10,12 +10,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from hakaru import trust
 from hakaru.engine.mode import Gives, Mode
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
     from hakaru.serving.front import Engines, Front
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A model that is served, for a page that tells of it."""
 
     supervisor: Supervisor
@@ -60,15 +60,14 @@ ENDS_WITHIN_S: Final = 10.0
 """The longest wait for the gateway's thread when the block ends; it needs less than a second."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class Serving(Struct, frozen=True, kw_only=True):
     """A model that answers at `url`."""
 
     deployment: Deployment
     gives: Gives  # text, vectors or an order of documents
     is_new: bool = True  # False: it was served before by another process, which goes on
-    ended: threading.Event = field(default_factory=threading.Event, repr=False)
-    front: "Front | None" = field(default=None, repr=False)  # None where it is not new
+    ended: threading.Event = field(default_factory=threading.Event)
+    front: "Front | None" = None  # None where it is not new
     names: tuple[str, ...] = ()  # of the models, where there are several
 
     @property

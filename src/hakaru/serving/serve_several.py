@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Unpack
+
+from msgspec.structs import replace
 
 from hakaru.errors import Interrupted, Misuse
 from hakaru.language import listed, say

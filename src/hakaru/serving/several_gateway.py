@@ -4,10 +4,10 @@ question about an engine to the one of `?model=`, as llama.cpp's router has it.
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -53,8 +53,7 @@ def make_gateway_of_several(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Endpoints:
+class _Endpoints(Struct, frozen=True):
     models: OnDemand
     intake: Intake
 

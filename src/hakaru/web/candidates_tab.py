@@ -5,8 +5,9 @@ Everything comes from the evidence that `hakaru up` or `hakaru tune` wrote, in t
 nothing is measured for a page.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from hakaru.choosing.candidate import name_of
 from hakaru.choosing.past import latest_decision
@@ -20,8 +21,7 @@ from hakaru.pictures.plane import NARROW, WIDE
 from hakaru.units import Figure, bytes_told, common_unit, short_rate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateRow:
+class CandidateRow(Struct, frozen=True, kw_only=True):
     """A row of the table."""
 
     number: int

@@ -1,10 +1,9 @@
 """Cards: one figure or fact of the page, with what it means."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(Struct, frozen=True, kw_only=True):
     """One figure or fact."""
 
     label: str

@@ -3,8 +3,9 @@ a table with the same figures, all in one unit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.planning.shares import Placement, Share
@@ -16,8 +17,7 @@ ROOM: Final = 1.02
 """How far a bar reaches beyond the larger of what is needed and what may be used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(Struct, frozen=True, kw_only=True):
     """A part of a bar."""
 
     number: int  # of the part, which has a colour
@@ -26,8 +26,7 @@ class Piece:
     share: str  # how wide it is
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """One device."""
 
     title: str
@@ -35,8 +34,7 @@ class Bar:
     limit: str  # where the line stands, of WHOLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
+class Chart(Struct, frozen=True, kw_only=True):
     """The bars of all devices, and the table beside them."""
 
     caption: str

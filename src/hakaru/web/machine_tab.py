@@ -8,10 +8,10 @@ memory is what was free before the model was loaded, which another load would fi
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import psutil
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route

@@ -7,7 +7,7 @@ Nothing is measured for a page, and no file is hashed: a file that was never has
 measured. Where something is missing, the page has the command that measures it.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hakaru.choosing.past import Past, past_of
 from hakaru.errors import MachineError
@@ -25,8 +25,7 @@ from hakaru.web.cards import Card
 from hakaru.web.pasted import options, shell_path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """What is known of the model at its settings on this machine; None where nothing is."""
 
     loss: Loss | None = None

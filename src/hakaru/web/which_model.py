@@ -10,10 +10,10 @@ Without scripts the part is a page of its own, at /models.
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -42,8 +42,7 @@ Ask = Callable[[str, str], "Chosen"]
 """What answers a task in a language."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowTold:
+class RowTold(Struct, frozen=True, kw_only=True):
     """A row of the table."""
 
     model: str

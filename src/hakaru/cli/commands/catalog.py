@@ -2,7 +2,9 @@
 asking the Hub, and models of one's own.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from msgspec.structs import asdict
 
 from hakaru.cli.output import print_json, print_text
 from hakaru.cli.progress import Watching

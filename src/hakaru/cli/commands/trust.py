@@ -1,7 +1,9 @@
 """`hakaru trust`: which files may be served, by their SHA-256."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
+
+from msgspec.structs import asdict
 
 from hakaru import trust
 from hakaru.cli.output import print_json, print_text

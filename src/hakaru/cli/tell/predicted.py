@@ -1,6 +1,6 @@
 """Predicted speeds as sentences."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from hakaru.cli.wrapping import whole
 from hakaru.language import listed, say, together

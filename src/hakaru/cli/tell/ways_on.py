@@ -2,9 +2,10 @@
 was chosen, the command that asks for what a level can do.
 """
 
-from dataclasses import dataclass
 from math import floor
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.choosing.candidate import Candidate
 from hakaru.choosing.decision import Decision
@@ -18,8 +19,7 @@ from hakaru.memory.settings import F16_CACHE
 _CACHE_OPTIONS: Final = ("--cache-type-k", "--cache-type-v")
 
 
-@dataclass(frozen=True, slots=True)
-class WayOut:
+class WayOut(Struct, frozen=True):
     """What to ask for instead, and the level that can do it."""
 
     sentence: str

@@ -6,9 +6,10 @@ does not know is None, and the record says why beside it.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct, field
 
 from hakaru.formats.metadata import MetadataValue
 from hakaru.models.architectures.parts.blueprint import Blueprint
@@ -111,12 +112,10 @@ UNWRITTEN: Final = "not written down yet; the engine's dry run answers"
 UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name the GGUF file"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Architecture:
+class Architecture(Struct, frozen=True, eq=False):
     """One architecture. A part that hakaru does not know is None; the field behind it says why."""
 
     name: str  # llama.cpp's
-    _: KW_ONLY
     tensors: TensorTable | None = None  # names and shapes of all tensors
     why_no_tensors: str | None = None
     caches: Caches | None = None  # what layers keep between tokens

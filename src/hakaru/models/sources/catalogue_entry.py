@@ -6,9 +6,10 @@ kept: every entry stands for the model in 16 bits.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 from hakaru.formats.header_values import Array
@@ -27,8 +28,7 @@ _AT_HUB: Final = re.compile(r"https://huggingface\.co/([\w-][\w.-]*/[\w.-]+)/?")
 _BASE_KEYS: Final = ("general.base_model.0.repo_url", "general.source.url", "general.repo_url")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
+class Added(Struct, frozen=True, kw_only=True):
     """An entry that was written."""
 
     model: KnownModel

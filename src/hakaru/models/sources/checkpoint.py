@@ -12,9 +12,10 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown, system_reason
 from hakaru.formats.gguf import Dims, has_weights

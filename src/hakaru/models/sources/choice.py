@@ -7,8 +7,9 @@ The header tells the role of a file (`kinds`); where the header was not read, th
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hakaru.errors import HakaruError, ModelNotFound
 from hakaru.formats.gguf import first_keys, read_header
@@ -21,8 +22,7 @@ from hakaru.models.sources.found import Companion
 from hakaru.units import format_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """One model among files."""
 
     parts: tuple[str, ...]  # paths, in order

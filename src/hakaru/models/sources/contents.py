@@ -9,9 +9,11 @@ anew.
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import HakaruError, ModelDamaged
 from hakaru.formats.gguf import has_weights
@@ -32,8 +34,7 @@ PRESET: Final = "hakaru.listed.preset"
 CHECKPOINT: Final = "checkpoint"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(Struct, frozen=True, kw_only=True):
     """What a model on the disk is. At most one of `model` and `problem` is there."""
 
     role: str | None = None  # beside a model, as in `kinds`; None: a model

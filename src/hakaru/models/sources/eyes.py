@@ -2,8 +2,9 @@
 for a model of the catalogue a stand-in by the shape of its tower.
 """
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from hakaru.errors import ModelNotFound
 from hakaru.models.by_id import entry_called

@@ -7,9 +7,10 @@ Links are followed, each folder is looked into once. Hidden folders are left out
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from hakaru.errors import HakaruError, ModelDamaged
 from hakaru.formats.pieces import cut_up, joining
@@ -37,8 +38,7 @@ def by_path(_relative: str, path: Path) -> str:
     return str(path)
 
 
-@dataclass(slots=True)
-class Walk:
+class Walk(Struct):
     """A walk through folders: what it could not look into, and how many names it has seen."""
 
     unread: list[Unread] = field(default_factory=list)

@@ -1,14 +1,14 @@
 """A model that was found: its local path, and where it comes from."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from hakaru.formats.split import whole_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Companion:
+class Companion(Struct, frozen=True, kw_only=True):
     """A file that belongs to the model, such as the vision projector."""
 
     role: str  # such as "mmproj"
@@ -17,8 +17,7 @@ class Companion:
     path: Path | None = None  # None: the file is not on this machine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(Struct, frozen=True, kw_only=True):
     """A Hugging Face checkpoint: its size, and what can be done with it."""
 
     n_files: int
@@ -46,8 +45,7 @@ def search_for_gguf(base_repo: str) -> str:
     return shlex.join(["hf", "models", "ls", *filters, "--sort", "downloads"])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """A model that `read_model` can read."""
 
     path: Path

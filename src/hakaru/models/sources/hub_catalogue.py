@@ -10,11 +10,11 @@ does not have are told, not added: their numbers must be read from their own hea
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import httpx
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged, ModelNotFound
 from hakaru.formats.bounded_json import bounded_json
@@ -42,8 +42,7 @@ _REPO: Final = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(Struct, frozen=True, kw_only=True):
     """What the Hub told."""
 
     facts: Mapping[str, HubFacts]  # by the models' ids
@@ -51,8 +50,7 @@ class Heard:
     new: tuple[str, ...]  # repositories of known makers that the catalogue does not have
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """A field of an entry that is other than before."""
 
     id: str

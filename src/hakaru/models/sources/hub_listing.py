@@ -5,11 +5,11 @@ requests.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
+from msgspec import Struct, field
 
 from hakaru.errors import Misuse, ModelDamaged
 from hakaru.formats.bounded_json import bounded_json
@@ -19,8 +19,7 @@ from hakaru.models.sources.web import read_small
 _HEX: Final = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """A repository at one commit."""
 
     repo: str

@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import httpx
+from msgspec.structs import replace
 
 from hakaru.errors import HakaruError, Offline
 from hakaru.formats.gguf import first_keys

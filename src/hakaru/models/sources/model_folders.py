@@ -12,11 +12,11 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import platformdirs
+from msgspec import Struct
 
 from hakaru.errors import ModelNotFound
 from hakaru.formats.bounded_json import bounded_json
@@ -33,8 +33,7 @@ NEAR: Final = 1
 """As deep as the current folder is looked into: it may be somebody's home."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFolder:
+class ModelFolder(Struct, frozen=True, kw_only=True):
     """A folder in which models lie, or may lie."""
 
     program: str  # whose folder it is; FOLDER: a person's own

@@ -7,16 +7,17 @@ share and the snapshots of one repository count once.
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import HakaruError
 
 Inodes = frozenset[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnDisk:
+class OnDisk(Struct, frozen=True, kw_only=True):
     """One model on the disk, in one file or several."""
 
     name: str  # by which other commands take it; a path where there is no shorter name
@@ -30,8 +31,7 @@ class OnDisk:
     also: tuple[str, ...] = ()  # other names of the same files
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
+class Unread(Struct, frozen=True, kw_only=True):
     """A folder that could not be looked into, or not to its end."""
 
     path: Path

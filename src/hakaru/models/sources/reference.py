@@ -9,10 +9,11 @@ qwen3-8b                         Word          a name of the catalogue, or a mis
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from hakaru.errors import Misuse
 
@@ -24,15 +25,13 @@ _HUB_PATH: Final = re.compile(
 _OLLAMA: Final = re.compile(r"(?P<name>[\w.-]+(/[\w.-]+){0,2})(:(?P<tag>[\w.-]+))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Local:
+class Local(Struct, frozen=True, kw_only=True):
     """A path, absolute."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubFile:
+class HubFile(Struct, frozen=True, kw_only=True):
     """A repository of the Hugging Face Hub, and the file or type in it if one was named."""
 
     repo: str
@@ -44,8 +43,7 @@ class HubFile:
         return f"hf:{self.repo}{revision}" + (f":{self.file}" if self.file else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(Struct, frozen=True, kw_only=True):
     """A web address."""
 
     url: str
@@ -55,8 +53,7 @@ class Address:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OllamaName:
+class OllamaName(Struct, frozen=True, kw_only=True):
     """A model in Ollama's store, by its full name: registry, namespace, name."""
 
     name: str
@@ -67,8 +64,7 @@ class OllamaName:
         return f"ollama:{short}:{self.tag}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class Word(Struct, frozen=True, kw_only=True):
     """A single word that names no file."""
 
     text: str

@@ -8,9 +8,10 @@ fetched. If the index or the numbers promise a file that is missing, the error n
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.errors import ModelDamaged, ModelNotFound, ModelUnknown
 from hakaru.formats.bounded_json import bounded_json
@@ -30,8 +31,7 @@ ReadFile = Callable[[str], bytes | None]
 """The content of a small file of the folder by its name, or None where there is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightFiles:
+class WeightFiles(Struct, frozen=True, kw_only=True):
     """The files with the weights."""
 
     names: tuple[str, ...]  # in order

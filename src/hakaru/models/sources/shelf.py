@@ -14,11 +14,12 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import httpx
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from hakaru.errors import Offline
 from hakaru.formats.gguf import parse_header
@@ -33,8 +34,7 @@ FRESH_S: Final = 24 * 3600
 AT_ONCE: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """A remote file of which a stand-in is wanted."""
 
     url: str

@@ -6,9 +6,10 @@ which take seconds where reading takes minutes; and speeds, so that a goal of sp
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
+
+from msgspec import Struct, field
 
 from hakaru.engine.call import Progress
 from hakaru.session import Foresee
@@ -17,8 +18,7 @@ PERHAPS: Final = ("single tensors", "tier")
 """Steps that end as soon as enough is known."""
 
 
-@dataclass(slots=True)
-class Agenda:
+class Agenda(Struct):
     """The steps to come, in their order, and how many windows each reads at most, counted for each
     recipe that reads them.
     """

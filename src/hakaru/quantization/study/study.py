@@ -8,9 +8,10 @@ are kept, so that a second question about the model costs little.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from hakaru.evaluation.losses import windows_of
 from hakaru.evaluation.texts import Part
@@ -29,8 +30,7 @@ from hakaru.quantization.study.agenda import Agenda
 from hakaru.session import Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(Struct, frozen=True, kw_only=True):
     """How much text and how many weights an effort reads."""
 
     n_documents: int  # per domain of text, in each part
@@ -55,14 +55,12 @@ SAMPLINGS: Final[dict[Effort, Sampling]] = {
 }  # fmt: skip
 
 
-@dataclass(eq=False)
-class Study:
+class Study(Struct, eq=False, dict=True):
     """One model in one session, measured with one effort."""
 
     session: Session
     model: Model
     effort: Effort
-    _: KW_ONLY
     glance: bool = False  # nothing is measured for longer than seconds; priors stand in
     agenda: Agenda = field(default_factory=Agenda)  # empty where nothing can be foreseen
     others: Others = field(default_factory=Others)

@@ -1,15 +1,16 @@
 """What the check found: a verdict for each way out, with its evidence."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 Verdict = Literal["pass", "fail", "unknown"]
 SCHEMA: Final = "hakaru.privacy/1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One way out."""
 
     of: Literal["engine", "command"]

@@ -3,8 +3,9 @@
 Source: llama.cpp, src/models.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.sizes import (
@@ -55,8 +56,7 @@ def append_nextn(hyperparameters: dict[str, Any], n: int) -> None:
 TOKENS: Final = table("token_embd.weight", lambda m: (m.n_embd, m.n_vocab))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorTable:
+class TensorTable(Struct, frozen=True, kw_only=True):
     """The blocks that yield a model's tensors."""
 
     layer: tuple[Block, ...]  # of one layer
