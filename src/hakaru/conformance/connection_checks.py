@@ -1,8 +1,9 @@
 """Checks of a connection that is kept: what clients do, to save a handshake for each question."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from hakaru.conformance.peer import Peer
 from hakaru.conformance.replies import not_ok
