@@ -30,6 +30,7 @@ from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
 
 if TYPE_CHECKING:
+    from houses import House
     from scripted_server import Scripted
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's `&`, and in some CI
@@ -146,6 +147,17 @@ def session_with(tmp_path: Path) -> Callable[..., Session]:
         )
 
     return made
+
+
+@pytest.fixture
+def house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_with: Callable[..., Session]
+) -> "Iterator[House]":
+    """A server of several models that ends with the test, and leaves no process."""
+    from houses import house_in  # it needs a web framework
+
+    with house_in(tmp_path, monkeypatch, session_with) as house:
+        yield house
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
-            for piece in (b"data: {}\n\n", b"data: [DONE]\n\n"):
+            for piece in (_event(body), b"data: [DONE]\n\n"):
                 self.wfile.write(piece)
                 self.wfile.flush()
                 time.sleep(wait)
@@ -49,6 +49,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+def _event(body: Any) -> bytes:
+    """The only event of a stream: in a chat the model says who it is."""
+    delta = {"role": "assistant", "content": f"I am {ASKED['alias']}."}
+    told = {"choices": [{"index": 0, "delta": delta}]} if "messages" in body else {}
+    return f"data: {json.dumps(told)}\n\n".encode()
 
 
 class Server(ThreadingMixIn, UnixStreamServer):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hakaru.evaluation.tiers import Tier
     from hakaru.serving.serve_at import Loaded
+    from hakaru.serving.serve_several import Several
     from hakaru.web.live import LivePage
 
 
@@ -63,13 +64,13 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _pages(loaded: "Loaded") -> "Sequence[BaseRoute]":
+def _pages(what: "Loaded | Several") -> "Sequence[BaseRoute]":
     from functools import partial
 
     from hakaru.cli.paste import runnable
     from hakaru.web.page import page_routes
 
-    return page_routes(loaded, runnable=partial(runnable, here=False))
+    return page_routes(what, runnable=partial(runnable, here=False))
 
 
 def _live(title: str, tier: "Tier") -> "LivePage":

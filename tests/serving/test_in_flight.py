@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import httpx
 import openai
 import pytest
-from test_several import House, house  # noqa: F401 -- a fixture
 
 from hakaru.serving.in_flight import Full, InFlight
+from houses import House
 
 
 def test_the_request_behind_the_last_place_is_refused() -> None:
@@ -64,7 +64,7 @@ def asks(url: str, body: dict[str, object]) -> socket.socket:
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_a_full_queue_is_a_429_and_who_leaves_makes_room(house: House) -> None:  # noqa: F811
+def test_a_full_queue_is_a_429_and_who_leaves_makes_room(house: House) -> None:
     """In the error model, with Retry-After, for a stream, too; the place of a client that leaves is
     free at once, whether it waits or reads.
     """

@@ -78,9 +78,33 @@ def test_the_plan_is_that_of_fit(server: PageServer) -> None:
     assert f"of the {FREE / 2**30:.2f} GiB that may be used: it fits." in answer.text
 
 
+def test_another_model_is_planned_at_a_type(server: PageServer) -> None:
+    """One of the catalogue as `fit` plans it, with the command that fetches it; the served one as
+    if it were quantized. Nothing is fetched.
+    """
+    answer = plan(server, model="qwen3-4b", preset="Q8_0", n_ctx=1024)
+    same = fit(
+        "qwen3-4b",
+        preset="Q8_0",
+        n_ctx=1024,
+        source="computed",
+        session=Session(machine=server.loaded.machine, ledger=Ledger()),
+    )
+    assert answer.status_code == 200
+    assert bytes_told(same.total_bytes, "GiB") in answer.text
+    assert "./hakaru pull qwen3-4b:Q8_0" in answer.text
+    usual = plan(server, model="qwen3-4b", n_ctx=1024)
+    assert "qwen3-4b, Q4_K_M." in usual.text
+    smaller = plan(server, preset="Q2_K", model=server.loaded.supervisor.path.stem)
+    assert "--type Q2_K" in smaller.text and "./hakaru quantize" in smaller.text
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
+        ({"model": "no-such-model-9"}, "is neither a file nor a model of the catalogue"),
+        ({"model": "/etc/passwd"}, "is neither a file nor a model of the catalogue"),
+        ({"preset": "Q9_Z"}, "Q9_Z"),
         ({"n_ctx": "0"}, "Context, tokens is 0, expected a whole number from 1"),
         ({"n_ctx": "-5"}, "expected a whole number"),
         ({"n_ctx": "9" * 400}, "expected a whole number"),

@@ -24,7 +24,7 @@ TABLE = """Inter-|   Receive   |  Transmit
 def served_by(pid: int) -> Any:
     """A server whose engine is the process `pid`."""
     server = SimpleNamespace(engine_pid=engine_below(pid))
-    return SimpleNamespace(supervisor=SimpleNamespace(server=server))
+    return [("m", SimpleNamespace(server=server))]
 
 
 @pytest.mark.parametrize(

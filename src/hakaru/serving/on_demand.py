@@ -9,7 +9,7 @@ being loaded wait for the one load.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -96,6 +96,16 @@ class OnDemand:
         finally:
             resident.n_wanting -= 1
 
+    async def adopt(self, make: Callable[[Session], tuple[Resident, int]]) -> str:
+        """Take one more model; returns its name. `make` makes it in the thread in which models are
+        planned, with what `alone` tells of it. Raises what `make` raises.
+        """
+        async with self._turn:
+            resident, self._alone[resident.name] = await self._loader.run(make)
+            self.by_name[resident.name] = resident
+        resident.announce()
+        return resident.name
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """A block in which models that nobody asks are unloaded."""
@@ -161,30 +171,20 @@ class OnDemand:
                 for other in plan.gone:
                     gone += (other.name,)
                     await self._unload(other, f"it makes room for {resident.name}")
-            elif not await _somebody_idle(busy := self._busy(), began + ROOM_WITHIN_S):
+            elif not await _somebody_idle(busy := _busy(self.residents), began + ROOM_WITHIN_S):
                 raise _no_room(resident, busy)
-
-    def _busy(self) -> list[Resident]:
-        return [other for other in self.residents if other.engine and not other.is_idle]
 
     async def _plan(self, resident: Resident) -> Plan | None:
         """How it is loaded; None where those that answer leave no room for it."""
         others = [other for other in self.residents if other.engine]
+        n = self._alone.get(resident.name)
+        plan = partial(planned, resident.what, others, memory=self._memory, n_gpu_layers=n)
         try:
-            plan = await self._loader.run(
-                lambda session: planned(
-                    resident.what,
-                    others,
-                    session,
-                    memory=self._memory,
-                    n_gpu_layers=self._alone.get(resident.name),
-                )
-            )
+            return await self._loader.run(plan)
         except NothingLoaded:
             return None
         except HakaruError as error:
             raise _failed(resident, error) from error
-        return plan
 
     async def _unload(self, resident: Resident, why: str) -> None:
         if resident.engine is None:
@@ -201,6 +201,10 @@ class OnDemand:
                 for resident in self.residents:
                     if resident.idle_s >= idle_s:
                         await self._unload(resident, f"nobody asked for {idle_s:g} s")
+
+
+def _busy(residents: Sequence[Resident]) -> list[Resident]:
+    return [other for other in residents if other.engine and not other.is_idle]
 
 
 async def _somebody_idle(busy: list[Resident], until: float) -> bool:

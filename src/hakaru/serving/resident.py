@@ -9,13 +9,15 @@ from msgspec.structs import asdict, replace
 
 from hakaru.engine.mode import Mode
 from hakaru.errors import MachineError
+from hakaru.hardware.machine import Machine
 from hakaru.planning.answer import Fit
 from hakaru.servers import Deployment, engine_bytes
+from hakaru.serving.entrance import Entrance
 from hakaru.serving.forwarding import Forwarding
 from hakaru.serving.limits import Limits, limits_of
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.serve import ToServe
-from hakaru.serving.serve_at import check_load, supervised
+from hakaru.serving.serve_at import Loaded, check_load, supervised
 from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.session import Session
@@ -61,6 +63,14 @@ class Resident:
             return {"status": self.engine.supervisor.state} | self.engine.in_flight.as_json()
         state = "loading" if self.n_wanting else "unloaded"
         return {"status": state, "answering": 0, "waiting": self.n_wanting, "idle_s": None}
+
+    def loaded(self, machine: Machine, entrance: Entrance) -> Loaded | None:
+        """What a page tells of it; None while it is not loaded."""
+        if not (self.engine and self.fit):
+            return None
+        return Loaded(
+            supervisor=self.engine.supervisor, fit=self.fit, machine=machine, entrance=entrance
+        )
 
     def start(self, plan: tuple[Fit, Mode], session: Session, log: LogFile) -> None:
         """Load the model as planned. Raises EngineDied or EngineRefused if it does not come up."""

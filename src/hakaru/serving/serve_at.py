@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from hakaru.serving.front import Engines, Front
+    from hakaru.serving.serve_several import Several
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     entrance: Entrance = ON_THIS_MACHINE
 
 
-Pages = Callable[[Loaded], Sequence["BaseRoute"]]
+Pages = Callable[["Loaded | Several"], Sequence["BaseRoute"]]
 """What a browser may see beside the API: the routes, made for what is served."""
 ENDS_WITHIN_S: Final = 10.0
 """The longest wait for the gateway's thread when the block ends; it needs less than a second."""

@@ -1,27 +1,60 @@
 """Serve several models behind one address: the verb behind `hakaru serve A B`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Unpack
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from hakaru.errors import Interrupted, Misuse
+from hakaru.hardware.machine import Machine
 from hakaru.language import listed, say
 from hakaru.memory.context import Context
 from hakaru.models.sources.find import Reference
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.front import Front
 from hakaru.serving.log_file import LogFile
-from hakaru.serving.making_room import Plan, planned
+from hakaru.serving.making_room import Plan, as_if_gone, planned
 from hakaru.serving.on_demand import OnDemand
 from hakaru.serving.origins import origin_of
 from hakaru.serving.resident import Resident
 from hakaru.serving.serve import ToServe, to_serve
-from hakaru.serving.serve_at import Serving, in_thread, listening
+from hakaru.serving.serve_at import Pages, Serving, in_thread, listening
 from hakaru.serving.several_gateway import make_gateway_of_several
 from hakaru.session import Session, nobody_listens
+
+
+class Several(Struct, frozen=True, kw_only=True):
+    """Models that are served together, for a page that tells of them."""
+
+    models: OnDemand
+    session: Session
+    entrance: Entrance
+    memory: str | int | None  # the limit of all together
+    make: Callable[[Path, Session, int], Resident]  # one more, at this place in their order
+
+    async def adopt(self, path: Path) -> str:
+        """Serve one more model, which the first request that names it loads. Returns its name.
+        Raises what `serve_several` raises.
+        """
+        return await self.models.adopt(partial(self._one_more, path))
+
+    def _one_more(self, path: Path, session: Session) -> tuple[Resident, int]:
+        others = self.models.residents
+        more = self.make(path, session, len(others))
+        _check_names([*(other.what for other in others), more.what])
+        emptied = as_if_gone(session, [other for other in others if other.engine])
+        plan = planned(more.what, [], emptied, memory=self.memory, n_gpu_layers=None)
+        return more, _n_gpu_layers(plan)
+
+    def without_them(self) -> Machine:
+        """The machine as it would be if none of them were loaded."""
+        loaded = [resident for resident in self.models.residents if resident.engine]
+        return as_if_gone(self.session, loaded).machine_now()
 
 
 @contextmanager
@@ -34,6 +67,7 @@ def serve_several(
     idle_s: float | None = None,
     allow_origin: Sequence[str] = (),
     queue: int | None = None,
+    pages: Pages | None = None,
     entrance: Entrance = ON_THIS_MACHINE,
     session: Session | None = None,
     **context: Unpack[Context],
@@ -45,7 +79,8 @@ def serve_several(
 
     `memory` is the limit of all together. `queue` requests may wait for their turn at each. A model
     that nobody asks for `idle_s` seconds is unloaded. The settings hold for models that write; one
-    that gives vectors has its own context. Raises what `serve` raises, for a model that does not
+    that gives vectors has its own context. `pages` makes what a browser sees
+    beside the API. Raises what `serve` raises, for a model that does not
     fit even alone, too.
     """
     origins = [origin_of(name) for name in allow_origin]
@@ -58,20 +93,18 @@ def serve_several(
     with listening(port, entrance) as (listener, log):
         address = entrance.address_of(listener.getsockname()[1])
         residents = [Resident(each, i, address, queue) for i, each in enumerate(what)]
-        on_demand = OnDemand(
-            residents,
-            session,
-            log,
-            alone={
-                resident.name: plan.fit.placement.layout.n_gpu_layers
-                for resident, plan in zip(residents, alone, strict=True)
-            },
-            memory=memory,
-            idle_s=idle_s,
-        )
+        layers = {r.name: _n_gpu_layers(p) for r, p in zip(residents, alone, strict=True)}
+        on_demand = OnDemand(residents, session, log, alone=layers, memory=memory, idle_s=idle_s)
         try:
             _load_first(residents[0], alone[0], session, log)
-            gateway = make_gateway_of_several(on_demand, origins, entrance)
+            several = Several(
+                models=on_demand, session=session, entrance=entrance, memory=memory,
+                make=lambda path, session, place: Resident(
+                    _to_serve(path, session, context, private=private), place, address, queue
+                ),
+            )  # fmt: skip
+            routes = pages(several) if pages else ()
+            gateway = make_gateway_of_several(on_demand, routes, origins, entrance)
             front = Front(gateway, on_demand, entrance.certificate)
             serving = _serving(residents, front)
             with in_thread(front, listener, serving.ended, on_demand):
@@ -81,6 +114,11 @@ def serve_several(
                 yield serving
         finally:
             on_demand.stop()
+
+
+def _n_gpu_layers(plan: Plan) -> int:
+    """How many layers accelerators hold."""
+    return plan.fit.placement.layout.n_gpu_layers
 
 
 def _serving(residents: Sequence[Resident], front: Front) -> Serving:

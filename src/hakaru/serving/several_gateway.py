@@ -11,12 +11,13 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from hakaru.serving.callers import who_may_ask
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.gateway import ANSWERED, COUNTED, HANDLERS, TOLD
 from hakaru.serving.intake import Intake, Refused
+from hakaru.serving.limits import Limits
 from hakaru.serving.on_demand import OnDemand
 from hakaru.serving.openapi import openapi
 from hakaru.serving.refusals import error_response
@@ -33,10 +34,13 @@ class Named(msgspec.Struct):
 
 
 def make_gateway_of_several(
-    models: OnDemand, origins: Sequence[str] = (), entrance: Entrance = ON_THIS_MACHINE
+    models: OnDemand,
+    pages: Sequence[BaseRoute] = (),
+    origins: Sequence[str] = (),
+    entrance: Entrance = ON_THIS_MACHINE,
 ) -> Starlette:
-    """The ASGI application in front of `models`; `origins` are the sites whose pages may use it,
-    `entrance` says who needs a key.
+    """The ASGI application in front of `models`; `pages` are what a browser may see beside the API,
+    `origins` the sites whose pages may use it, `entrance` says who needs a key.
     """
 
     @asynccontextmanager
@@ -44,12 +48,11 @@ def make_gateway_of_several(
         async with models.watching():
             yield
 
-    widest = max((r.limits for r in models.residents), key=lambda limits: limits.max_body)
     return Starlette(
-        routes=list(_Endpoints(models, Intake(widest)).routes()),
+        routes=[*_Endpoints(models, Intake(_widest(models))).routes(), *pages],
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        middleware=who_may_ask(origins, entrance),
+        middleware=who_may_ask(origins, entrance, pages),
     )
 
 
@@ -67,6 +70,7 @@ class _Endpoints(Struct, frozen=True):
 
     async def answered(self, request: Request) -> Response:
         """The answer of the model that the request names; it is loaded if need be."""
+        self.intake.limits = _widest(self.models)  # models may have come
         try:
             body = await self.intake.body(request)
             resident = self._named(_model_in(body))
@@ -130,6 +134,11 @@ class _Endpoints(Struct, frozen=True):
                 )
             )
         return resident
+
+
+def _widest(models: OnDemand) -> Limits:
+    """The limits of the model that takes the longest bodies."""
+    return max((r.limits for r in models.residents), key=lambda limits: limits.max_body)
 
 
 def _model_in(body: bytes) -> str | None:

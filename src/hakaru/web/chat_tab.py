@@ -3,17 +3,20 @@ the page's scripts, in the reader's browser.
 """
 
 from hakaru.language import say
-from hakaru.serving.supervisor import Supervisor
+from hakaru.web.lineup import Lineup
 
 SCRIPTS = ("/chat_store.js", "/chat_stream.js", "/chat_text.js")
 """What the script of the chat imports."""
 
 
-def chat_part(supervisor: Supervisor) -> dict[str, object]:
+def chat_part(lineup: Lineup) -> dict[str, object]:
     """What the template shows."""
+    models = [one for one in lineup.now() if one.mode.gives == "text"]
     return {
         "title": say("Chat"),
-        "limit": supervisor.settings.tokens_each,
+        "models": [(one.name, one.settings.tokens_each) for one in models],
+        "are_several": lineup.are_several,
+        "which": say("Model"),
         "no_scripts": say("The chat needs scripts. In a terminal: hakaru chat"),
         "conversation": say("Conversation"),
         "untitled": say("New conversation"),
@@ -24,7 +27,6 @@ def chat_part(supervisor: Supervisor) -> dict[str, object]:
         "system": say("System prompt"),
         "system_name": say("System"),
         "you": say("You"),
-        "model": supervisor.mode.alias or supervisor.path.stem,
         "message": say("Message"),
         "placeholder": say("Enter sends, Shift+Enter begins a new line"),
         "send": say("Send"),
@@ -42,6 +44,7 @@ def chat_part(supervisor: Supervisor) -> dict[str, object]:
             "The conversation is longer than the context. Begin a new one, or edit an earlier "
             "message."
         ),
+        "waiting": say("Waiting for {model} …"),
         "broken": say("The answer broke off: {reason}"),
         "full": say("The browser has no room for more: export or delete conversations."),
     }

@@ -14,14 +14,15 @@ from hakaru.errors import MachineError
 from hakaru.evaluation.last_test import Loss, last_test
 from hakaru.evaluation.tiers import TIERS, one_word_in
 from hakaru.evaluation.timing import Timing
+from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
-from hakaru.serving.serve_at import Loaded
 from hakaru.session import Session
 from hakaru.units import Figure
 from hakaru.web.cards import Card
+from hakaru.web.lineup import Served
 from hakaru.web.pasted import options, shell_path
 
 
@@ -35,26 +36,25 @@ class Measured(Struct, frozen=True, kw_only=True):
     is_contended: bool = False  # other programs computed while the speed was measured
 
 
-def measured_of(loaded: Loaded) -> Measured:
+def measured_of(one: Served, machine: Machine) -> Measured:
     """What the ledger and the evidence know of the model that is served."""
     try:
         ledger = Ledger(keeps=False)
     except MachineError:  # a damaged one; the page has more to tell
         return Measured()
     try:
-        sha256 = ledger.known_model_sha256(loaded.fit.model)
-        return _measured(sha256, loaded, ledger) if sha256 else Measured()
+        sha256 = ledger.known_model_sha256(one.model)
+        return _measured(sha256, one.settings, machine, ledger) if sha256 else Measured()
     except (MachineError, OSError):  # the model's file was moved away
         return Measured()
     finally:
         ledger.close()
 
 
-def _measured(sha256: str, loaded: Loaded, ledger: Ledger) -> Measured:
-    settings = loaded.supervisor.settings
+def _measured(sha256: str, settings: ContextSettings, machine: Machine, ledger: Ledger) -> Measured:
     past, tested = past_of(sha256, settings), last_test(ledger, sha256, settings.cache)
     losses = [loss for loss in (past.loss if past else None, tested) if loss]
-    decode, prefill, is_contended = _speed(sha256, past, loaded, ledger)
+    decode, prefill, is_contended = _speed(sha256, past, settings, machine, ledger)
     return Measured(
         loss=max(losses, key=lambda loss: loss.at, default=None),
         is_source=past is not None and past.is_source,
@@ -65,15 +65,15 @@ def _measured(sha256: str, loaded: Loaded, ledger: Ledger) -> Measured:
 
 
 def _speed(
-    sha256: str, past: Past | None, loaded: Loaded, ledger: Ledger
+    sha256: str, past: Past | None, settings: ContextSettings, machine: Machine, ledger: Ledger
 ) -> tuple[Figure | None, Figure | None, bool]:
     """Decode and prefill, and whether other programs computed meanwhile. The ledger keeps no such
     speed; a decision tells it.
     """
-    timing = Timing(session=Session(machine=loaded.machine, ledger=ledger))
-    if trial := timing.known_trial(sha256, loaded.supervisor.settings):
+    timing = Timing(session=Session(machine=machine, ledger=ledger))
+    if trial := timing.known_trial(sha256, settings):
         return trial.speed.decode_tokens_per_s, trial.speed.prefill_tokens_per_s, False
-    if past and past.machine == loaded.machine.fingerprint:
+    if past and past.machine == machine.fingerprint:
         return past.decode_tokens_per_s, past.prefill_tokens_per_s, past.is_contended
     return None, None, False
 

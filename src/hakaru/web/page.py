@@ -1,5 +1,5 @@
 """The page at the server's root, in the reader's language: a chat, the machine, which models it
-could run, what was measured of the one that is served, what listens, and how to call it. Each is a
+could run, what was measured of those that are served, what listens, and how to call them. Each is a
 tab with an address of its own, such as /#machine.
 
 Nothing comes from elsewhere: the content security policy allows the page's own style sheet, its own
@@ -12,24 +12,26 @@ of this server comes after the key. The scripts and the style sheet are those of
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
-from hakaru.language import current_language, say, together, use_language
+from hakaru.language import current_language, say, use_language
 from hakaru.pictures import page_file
 from hakaru.serving.callers import OpenRoute, key_in, without_key
-from hakaru.serving.entrance import Entrance
 from hakaru.serving.serve_at import Loaded
-from hakaru.serving.supervisor import Supervisor
+from hakaru.serving.serve_several import Several
+from hakaru.web.api_tab import api_part
 from hakaru.web.chat_tab import SCRIPTS as CHAT_PARTS
 from hakaru.web.chat_tab import chat_part
-from hakaru.web.examples import KEY, examples
-from hakaru.web.machine_tab import held_now, machine_part, machine_routes
+from hakaru.web.key_page import KEY_SCRIPT, key_page, other_language
+from hakaru.web.lineup import Lineup, lineup_of
+from hakaru.web.machine_tab import machine_part, machine_routes
+from hakaru.web.measured_tab import candidates_part, candidates_route
 from hakaru.web.privacy_tab import privacy_part, privacy_routes
-from hakaru.web.shared import copy_words, language_of, script, style
+from hakaru.web.shared import copy_words, language_of, piece, script, style
 from hakaru.web.which_model import HEADERS, ask_here, models_part, models_routes
 
 Runnable = Callable[[str], str]
@@ -37,42 +39,44 @@ Runnable = Callable[[str], str]
 PAGE_SCRIPTS: Final = ("/copy.js", "/tabs.js")
 PAGE_MODULES: Final = ("/ask.js", "/live.js")
 CHAT_SCRIPT: Final = "/chat.js"
-KEY_SCRIPT: Final = "/key.js"
 FILES: Final = (*PAGE_SCRIPTS, *PAGE_MODULES, CHAT_SCRIPT, *CHAT_PARTS, KEY_SCRIPT, "/call.js")
 
 
-def page_routes(loaded: Loaded, *, runnable: Runnable = str) -> list[BaseRoute]:
-    """The routes of the page, for the gateway in front of the engine that serves `loaded`."""
+def page_routes(what: Loaded | Several, *, runnable: Runnable = str) -> list[BaseRoute]:
+    """The routes of the page, for the gateway in front of what is served."""
+    lineup = lineup_of(what)
 
     def page(request: Request) -> Response:  # in a thread: it reads files
         use_language(language_of(request))
         key = key_in(request)
-        if not loaded.entrance.lets_in(key):
-            return HTMLResponse(_key_page(), headers=HEADERS) if key is None else without_key()
+        if not lineup.entrance.lets_in(key):
+            return HTMLResponse(key_page(), headers=HEADERS) if key is None else without_key()
         base_url = f"{request.url.scheme}://{request.url.netloc}/v1"
-        return HTMLResponse(render(loaded, base_url=base_url, runnable=runnable), headers=HEADERS)
+        return HTMLResponse(render(lineup, base_url=base_url, runnable=runnable), headers=HEADERS)
 
     return [
         OpenRoute("/", page),
         OpenRoute("/page.css", style),
         *(OpenRoute(path, script) for path in FILES),
-        *machine_routes(loaded, runnable),
-        *privacy_routes(loaded),
-        *models_routes(ask_here(loaded), runnable),
+        Route("/state", piece("state.html", lambda _: _state(lineup))),
+        *machine_routes(lineup, runnable),
+        candidates_route(lineup, runnable),
+        *privacy_routes(lineup),
+        *models_routes(ask_here(lineup.machine), runnable),
     ]
 
 
-def render(loaded: Loaded, *, base_url: str, runnable: Runnable = str) -> str:
+def render(lineup: Lineup, *, base_url: str, runnable: Runnable = str) -> str:
     """The page as HTML, in the language in use."""
-    supervisor = loaded.supervisor
-    chats = supervisor.mode.gives == "text"
+    models = lineup.now()
+    chats = any(one.mode.gives == "text" for one in models)
+    title = say("{n} models", n=len(models)) if lineup.are_several else models[0].model.path.name
     return page_file.render(
         "serving.html",
-        title=supervisor.path.name,
+        title=title,
         scripts=PAGE_SCRIPTS,
-        **_other_language(),
-        state=supervisor.state,
-        state_told=_state(supervisor),
+        **other_language(),
+        **_state(lineup),
         parts_label=say("Parts of this page"),
         parts=[
             *([("chat", say("Chat"))] if chats else []),
@@ -81,93 +85,23 @@ def render(loaded: Loaded, *, base_url: str, runnable: Runnable = str) -> str:
         ],
         failed=say("The server gave no answer."),
         modules=[*PAGE_MODULES, *([CHAT_SCRIPT] if chats else [])],
-        chat=chat_part(supervisor),
-        machine=machine_part(loaded),
-        now=held_now(supervisor),
+        chat=chat_part(lineup),
+        machine=machine_part(lineup),
         models=models_part("chat", current_language()),
-        candidates=_measured(loaded, runnable),
-        decision=_decision(loaded),
-        privacy=privacy_part(loaded),
-        api=_api(loaded, base_url, runnable),
+        candidates=candidates_part(lineup, runnable),
+        privacy=privacy_part(lineup),
+        api=api_part(lineup, base_url, runnable),
         **copy_words(),
     )  # fmt: skip
 
 
-def _key_page() -> str:
-    """The page that asks for a key, in the language in use. It tells nothing of this server."""
-    return page_file.render(
-        "key.html",
-        title=say("A key is needed"),
-        modules=[KEY_SCRIPT],
-        **_other_language(),
-        text=say(
-            "This server asks for a key. Whoever runs it gave you one, or makes one with hakaru "
-            "key add. It is kept by this tab until it is closed, and sent to this server alone."
-        ),
-        no_scripts=say("Without scripts this page cannot ask for a key."),
-        label=say("Key"),
-        enter=say("Enter"),
-        wrong=say("The server does not take this key."),
-        failed=say("The server gave no answer."),
-    )
-
-
-def _other_language() -> dict[str, str]:
-    """The language in which the page could be read, too."""
-    other, name = ("en", "English") if current_language() == "ja" else ("ja", "日本語")
-    return {"other": other, "other_name": name}
-
-
-def _measured(loaded: Loaded, runnable: Runnable) -> dict[str, Any]:
-    from hakaru.web.measured import cards, commands, measured_of  # numpy: no server waits for it
-
-    measured, supervisor = measured_of(loaded), loaded.supervisor
-    is_text = supervisor.mode.gives == "text"  # no command measures others
-    unknown = commands(measured, loaded.fit.model, supervisor.settings) if is_text else []
-    return {
-        "title": say("What was measured"),
-        "cards": cards(measured),
-        "commands": [(sentence, runnable(command)) for sentence, command in unknown],
-    }
-
-
-def _decision(loaded: Loaded) -> dict[str, Any] | None:
-    from hakaru.web.candidates_tab import candidates_told, decision_of  # numpy, as above
-
-    evidence = decision_of(loaded.fit.model)
-    return candidates_told(evidence) if evidence else None
-
-
-def _api(loaded: Loaded, base_url: str, runnable: Runnable) -> dict[str, Any]:
-    has_key = bool(loaded.entrance.digests)
-    told = examples(base_url, loaded.supervisor.mode.gives, has_key=has_key)
-    return {
-        "title": say("Use it"),
-        "text": _who_may_use(loaded.entrance),
-        "examples": [example._replace(text=runnable(example.text)) for example in told],
-    }
-
-
-def _who_may_use(entrance: Entrance) -> str:
-    if not entrance.digests:
-        return say(
-            "Any OpenAI client works with this address; no key is needed. The server listens on "
-            "this machine only."
-        )
-    text = say(
-        "Any OpenAI client works with this address and a key, which goes in the place of {key}.",
-        key=KEY,
-    )
-    if entrance.is_local:
-        return together([text, say("The server listens on this machine only.")])
-    return together([text, say("Other machines can connect.")])
-
-
-def _state(supervisor: Supervisor) -> str:
-    match supervisor.state:
-        case "ready":
-            return say("ready")
-        case "loading":
-            return say("loading")
-        case _:
-            return say("stopped")
+def _state(lineup: Lineup) -> dict[str, str]:
+    """The state of the whole server."""
+    models = lineup.now()
+    if lineup.are_several:
+        n = sum(one.loaded is not None for one in models)
+        told = say("{n} of {all} models are loaded", n=n, all=len(models))
+        return {"state": "ready", "state_told": told}
+    state = models[0].state
+    words = {"ready": say("ready"), "loading": say("loading")}
+    return {"state": state, "state_told": words.get(state, say("stopped"))}

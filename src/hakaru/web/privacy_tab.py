@@ -8,24 +8,22 @@ process is believed nothing: the page says that it does not tell.
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hakaru.errors import EngineDied
-from hakaru.language import listed, say, use_language
-from hakaru.pictures import page_file
-from hakaru.serving.serve_at import Loaded
+from hakaru.language import listed, say
 from hakaru.serving.supervisor import Supervisor
 from hakaru.units import format_bytes
 from hakaru.web.cards import Card
-from hakaru.web.shared import PIECE, language_of, own_pages_only
+from hakaru.web.lineup import Lineup
+from hakaru.web.shared import piece
 
 
 class Sockets(NamedTuple):
@@ -36,7 +34,7 @@ class Sockets(NamedTuple):
     outward: frozenset[str]  # addresses of other machines
 
 
-def privacy_part(loaded: Loaded) -> dict[str, Any]:
+def privacy_part(lineup: Lineup) -> dict[str, Any]:
     """What the template shows, in the language in use."""
     return {
         "title": say("Privacy"),
@@ -44,7 +42,7 @@ def privacy_part(loaded: Loaded) -> dict[str, Any]:
             "What the system's own tables say of hakaru's process and all processes below it, read "
             "when this was shown, and again every other second."
         ),
-        "cards": privacy_cards(loaded),
+        "cards": privacy_cards(engines_of(lineup)),
         "sentences": [
             say("The server writes prompts and answers into no file."),
             say("Conversations of this page are kept by this browser, and nowhere else."),
@@ -56,10 +54,28 @@ def privacy_part(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def privacy_cards(loaded: Loaded) -> list[Card]:
+Engines = Sequence[tuple[str, Supervisor]]
+"""The engines that run, with their models' names."""
+
+
+def engines_of(lineup: Lineup) -> Engines:
+    """Those of the models that are loaded."""
+    return [(one.name, one.loaded.supervisor) for one in lineup.now() if one.loaded]
+
+
+def privacy_cards(engines: Engines) -> list[Card]:
     """The facts and their evidence, in the language in use."""
-    sockets = our_sockets()
-    return [*_socket_cards(sockets), _engine_card(loaded.supervisor)]
+    alone = len(engines) == 1
+    cards = [
+        _engine_card(
+            supervisor,
+            say("The engine's network")
+            if alone
+            else say("The network of the engine of {model}", model=name),
+        )
+        for name, supervisor in engines
+    ]
+    return [*_socket_cards(our_sockets()), *cards]
 
 
 def _socket_cards(sockets: Sockets | None) -> list[Card]:
@@ -119,9 +135,8 @@ def is_this_machine(address: str) -> bool:
     return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
-def _engine_card(supervisor: Supervisor) -> Card:
+def _engine_card(supervisor: Supervisor, label: str) -> Card:
     """Whether the engine has a network of its own, by the number of its namespace."""
-    label = say("The engine's network")
     try:
         pid = supervisor.server.engine_pid
         own, ours = (_namespace(one) for one in (pid, os.getpid()))
@@ -156,12 +171,10 @@ def interfaces(table: str) -> Iterator[tuple[str, int]]:
         yield name.strip(), int(numbers.split()[8])
 
 
-def privacy_routes(loaded: Loaded) -> list[BaseRoute]:
+def privacy_routes(lineup: Lineup) -> list[BaseRoute]:
     """The route of the facts alone, for the page that shows them anew."""
 
-    def now(request: Request) -> Response:
-        use_language(language_of(request))
-        cards = privacy_cards(loaded)
-        return HTMLResponse(page_file.render("cards.html", cards=cards), headers=PIECE)
+    def now(request: Request) -> dict[str, Any]:
+        return {"cards": privacy_cards(engines_of(lineup))}
 
-    return [Route("/privacy/now", own_pages_only(now))]
+    return [Route("/privacy/now", piece("cards.html", now))]

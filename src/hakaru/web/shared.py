@@ -3,12 +3,14 @@ piece of a page.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
-from hakaru.language import LANGUAGES, say
+from hakaru.errors import HakaruError
+from hakaru.language import LANGUAGES, say, use_language
+from hakaru.pictures import page_file
 from hakaru.pictures.page_file import page_script, served_style_sheet
 from hakaru.serving.refusals import error_response
 
@@ -33,11 +35,13 @@ def headers(
     }
 
 
+Endpoint = Callable[[Request], Response]
+"""What answers a request, in a thread."""
 PIECE: Final = headers()
 """Headers of a piece that a script of ours puts into its page."""
 
 
-def own_pages_only(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def own_pages_only(answer: Endpoint) -> Endpoint:
     """`answer`, but only for pages of this very server. A page of another port of this machine may
     use the API (`serving.callers`), but has no business with what a page of ours is made of.
     """
@@ -48,6 +52,24 @@ def own_pages_only(answer: Callable[[Request], Response]) -> Callable[[Request],
         return answer(request)
 
     return guarded
+
+
+def piece(template: str, tell: Callable[[Request], dict[str, Any]]) -> Endpoint:
+    """What answers with a template of what `tell` says, for pages of this very server; an error is
+    told in its place.
+    """
+
+    def answer(request: Request) -> Response:  # in a thread: it computes
+        use_language(language_of(request))
+        status = 200
+        try:
+            told = tell(request)
+        except HakaruError as error:
+            status, told = 400, {"sentences": [str(error)], "said": str(error)}
+        page = page_file.render(template, **told, **copy_words())
+        return HTMLResponse(page, status, headers=PIECE)
+
+    return own_pages_only(answer)
 
 
 def style(request: Request) -> Response:

@@ -19,11 +19,11 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hakaru.errors import HakaruError
+from hakaru.hardware.machine import Machine
 from hakaru.language import LANGUAGES, current_language, language_name, say, use_language
 from hakaru.ledger import Ledger
 from hakaru.models.benchmarks import TASKS
 from hakaru.pictures import page_file
-from hakaru.serving.serve_at import Loaded
 from hakaru.session import Session
 from hakaru.web.shared import copy_words, headers, language_of, own_pages_only
 
@@ -74,8 +74,8 @@ class Questions:
             return chosen
 
 
-def ask_here(loaded: Loaded) -> Ask:
-    """What answers for the machine on which a model is served, as if it were not."""
+def ask_here(machine: Machine) -> Ask:
+    """What answers for the machine on which this server is, as if it served nothing."""
 
     def ask(task: str, language: str) -> "Chosen":
         from hakaru.selection.choose import choose  # no server waits for it
@@ -85,7 +85,7 @@ def ask_here(loaded: Loaded) -> Ask:
             return choose(
                 task,  # type: ignore[arg-type]  # another text is refused
                 language=language,
-                session=Session(machine=loaded.machine, ledger=ledger),
+                session=Session(machine=machine, ledger=ledger),
                 instead_of=os.getpid(),
             )
         finally:

@@ -87,7 +87,8 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         return _plan(options, session)
     drain_s = parse_seconds(options.drain, least=0)
     if options.are_several:
-        return stay(_several(options, session, entrance), has_pages=False, drain_s=drain_s)
+        several = _several(options, session, entrance, pages)
+        return stay(several, has_pages=pages is not None, drain_s=drain_s)
     serving = serve(
         options.models[0],
         port=options.port,
@@ -124,7 +125,7 @@ def _check_several(options: ServeOptions) -> None:
 
 
 def _several(
-    options: ServeOptions, session: Session, entrance: Entrance
+    options: ServeOptions, session: Session, entrance: Entrance, pages: Pages | None
 ) -> AbstractContextManager[Serving]:
     from hakaru.serving.serve_several import serve_several  # it needs a web framework
 
@@ -136,6 +137,7 @@ def _several(
         idle_s=parse_seconds(options.idle) if options.idle is not None else None,
         allow_origin=options.allow_origin,
         queue=options.queue,
+        pages=pages,
         entrance=entrance,
         session=session,
         **options.as_context(),

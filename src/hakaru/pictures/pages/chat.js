@@ -7,7 +7,9 @@ import { elementsOf } from "/chat_text.js";
 const $ = (id) => document.getElementById(id);
 const part = $("chat");
 const words = part.dataset;
-const names = { user: words.you, assistant: words.model, system: words.systemName };
+const names = { user: words.you, system: words.systemName };
+const model = $("chat-model"); // one, or several to choose from
+const areSeveral = "several" in model.dataset;
 let now = fresh(); // the conversation on the screen
 let pictures = []; // of the next message, as data: addresses
 let asking = null; // the AbortController of an answer on its way
@@ -38,7 +40,7 @@ function codeBlock(text) {
 function elementOf(message, i) {
   const element = $("message-shape").content.cloneNode(true).firstElementChild;
   element.className = message.role;
-  element.querySelector("h3").textContent = names[message.role];
+  element.querySelector("h3").textContent = message.model ?? names[message.role] ?? model.value;
   const isLast = i === now.messages.length - 1;
   const button = (name, shown, act) => {
     const found = element.querySelector(`button.${name}`);
@@ -82,8 +84,9 @@ function toEnd() {
 
 function figures(of) {
   const told = [];
+  const { limit } = model.selectedOptions[0].dataset;
   if (of?.rate) told.push(filled(words.rate, { n: of.rate.toFixed(1) }));
-  if (of?.used) told.push(filled(words.used, { n: of.used, limit: Number(words.limit).toLocaleString() }));
+  if (of?.used) told.push(filled(words.used, { n: of.used, limit: Number(limit).toLocaleString() }));
   $("figures").textContent = told.join(" · ");
 }
 
@@ -108,12 +111,13 @@ async function ask(i) {
   const mine = (asking = new AbortController());
   now.messages.length = i;
   const conversation = now;
-  const message = { role: "assistant", content: "", thoughts: "" };
+  const message = { role: "assistant", content: "", thoughts: "", model: model.value };
   tell("");
   busy(true);
   show();
   const element = elementOf(message, i);
   $("messages").append(element);
+  $("figures").textContent = filled(words.waiting, { model: message.model });
   toEnd();
   try {
     await read(conversation, message, element, mine.signal);
@@ -132,7 +136,7 @@ async function ask(i) {
 
 async function read(conversation, message, element, signal) {
   let said = 0; // how much of the text a screen reader has heard
-  for await (const event of answerTo(conversation, signal)) {
+  for await (const event of answerTo(conversation, areSeveral ? message.model : null, signal)) {
     const delta = event.choices[0]?.delta ?? {};
     message.thoughts += delta.reasoning_content ?? "";
     message.content += delta.content ?? "";
@@ -215,6 +219,8 @@ function open(conversation) {
   busy(false);
   tell("");
   now = conversation;
+  const last = now.messages.findLast((message) => message.model)?.model;
+  if ([...model.options].some((option) => option.value === last)) model.value = last;
   show();
 }
 
@@ -234,6 +240,7 @@ $("system").addEventListener("change", () => {
   now.system = $("system").value;
   save();
 });
+model.addEventListener("change", () => figures(now.figures));
 $("conversation").addEventListener("change", (event) => {
   open(all().find((one) => one.id === event.target.value) ?? now);
 });
@@ -248,7 +255,7 @@ $("delete-chat").addEventListener("click", () => {
 });
 $("export-chat").addEventListener("click", () => {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([asMarkdown(now, names)], { type: "text/markdown" }));
+  link.href = URL.createObjectURL(new Blob([asMarkdown(now, { ...names, assistant: model.value })], { type: "text/markdown" }));
   link.download = "conversation.md";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -260,7 +267,9 @@ $("picture").addEventListener("change", async (event) => {
 });
 
 open(all()[0] ?? fresh());
-call("/props")
-  .then((response) => response.json())
-  .then((props) => ($("picture-label").hidden = !props.modalities?.vision))
-  .catch(() => {});
+if (!areSeveral) {
+  call("/props")
+    .then((response) => response.json())
+    .then((props) => ($("picture-label").hidden = !props.modalities?.vision))
+    .catch(() => {});
+}

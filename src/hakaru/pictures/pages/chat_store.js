@@ -47,5 +47,5 @@ export function titleOf(conversation, untitled) {
 export function asMarkdown(conversation, names) {
   const system = conversation.system ? [{ role: "system", content: conversation.system }] : [];
   const parts = [...system, ...conversation.messages];
-  return parts.map((part) => `## ${names[part.role]}\n\n${part.content}\n`).join("\n");
+  return parts.map((part) => `## ${part.model ?? names[part.role]}\n\n${part.content}\n`).join("\n");
 }

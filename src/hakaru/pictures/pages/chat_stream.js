@@ -7,14 +7,19 @@ function contentOf(message) {
   return [{ type: "text", text: message.content }, ...pictures];
 }
 
-/** What is posted for a conversation. */
-export function requestOf(conversation) {
+/** What is posted for a conversation with a model; null: with the only one. */
+export function requestOf(conversation, model) {
   const system = conversation.system ? [{ role: "system", content: conversation.system }] : [];
   const said = conversation.messages.map((message) => ({
     role: message.role,
     content: contentOf(message),
   }));
-  return { messages: [...system, ...said], stream: true, stream_options: { include_usage: true } };
+  return {
+    ...(model !== null && { model }),
+    messages: [...system, ...said],
+    stream: true,
+    stream_options: { include_usage: true },
+  };
 }
 
 /** The error of an answer that is none. */
@@ -38,11 +43,11 @@ async function* events(body) {
 }
 
 /** The chunks of the answer. Throws what `fetch` throws, and errors with a code. */
-export async function* answerTo(conversation, signal) {
+export async function* answerTo(conversation, model, signal) {
   const response = await call("/v1/chat/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(requestOf(conversation)),
+    body: JSON.stringify(requestOf(conversation, model)),
     signal,
   });
   if (!response.ok) throw await refusal(response);

@@ -1,20 +1,18 @@
 // Parts that are asked for again every other second, as long as somebody can see them.
 import { call } from "/call.js";
 
-for (const part of document.querySelectorAll("[data-live]")) {
-  let isAsking = false;
+const asking = new WeakSet();
 
-  async function look() {
-    if (isAsking || document.hidden || part.offsetParent === null) return;
-    isAsking = true;
-    try {
-      const response = await call(part.dataset.live);
-      if (response.ok) part.innerHTML = await response.text();
-    } catch {
-      // the server has ended, or is busy: the last figures stay
-    }
-    isAsking = false;
+async function look(part) {
+  if (asking.has(part) || document.hidden || part.offsetParent === null) return;
+  asking.add(part);
+  try {
+    const response = await call(part.dataset.live);
+    if (response.ok) part.innerHTML = await response.text();
+  } catch {
+    // the server has ended, or is busy: the last figures stay
   }
-
-  setInterval(look, 2000);
+  asking.delete(part);
 }
+
+setInterval(() => document.querySelectorAll("[data-live]").forEach(look), 2000);
