@@ -86,6 +86,19 @@ def test_draft_layers_keep_nothing() -> None:
     assert draft == LayerCache()
 
 
+def test_a_draft_layer_has_a_window_if_the_file_lists_it() -> None:
+    """Step 3.5's last three layers are for drafting, and see 512 tokens."""
+    found = caches(
+        "step35",
+        3,
+        attention__head_count=4,
+        attention__sliding_window=512,
+        attention__sliding_window_pattern=[False, True, True],
+        nextn_predict_layers=1,
+    )
+    assert [(bool(c.k), c.window) for c in found] == [(True, None), (True, 512), (False, 512)]
+
+
 def test_layers_that_read_another_s_cache_have_none() -> None:
     """Gemma 4 states how many of its last layers do."""
     found = caches(

@@ -163,6 +163,13 @@ PUBLIC = {
             rope_scaling={"rope_type": "llama3"},
         ),
     },
+    "step-3.5-flash": config(
+        "Step3p5ForCausalLM", 45, 4096, 11264, 64, 8, 128896, num_attention_groups=8, head_dim=128,
+        moe_num_experts=288, moe_top_k=8, moe_intermediate_size=1280, share_expert_dim=1280,
+        moe_layers_enum=",".join(map(str, range(3, 45))), num_nextn_predict_layers=3,
+        sliding_window=512, layer_types=every(0, 4, 48), rope_scaling={"rope_type": "llama3"},
+        attention_other_setting={"num_attention_heads": 96, "num_attention_groups": 8},
+    ),
 }  # fmt: skip
 
 
@@ -279,6 +286,21 @@ def test_blocks_for_multi_token_prediction_are_appended_if_the_checkpoint_has_th
         sum(math.prod(s) for n, s in more.tensors if n.startswith("blk.32."))
         == KNOWN["qwen3.5-9b"].n_params_mtp
     )
+
+
+def test_blocks_for_multi_token_prediction_may_have_windows_and_heads_of_their_own() -> None:
+    """Step 3.5: three blocks more, which the list of layer types names, too."""
+    matrix = "BF16", (128896, 4096)
+    names: Checkpoint = {
+        "model.layers.45.transformer.shared_head.output.weight": matrix,
+        "lm_head.weight": matrix,
+    }
+    found = converted("config.json", PUBLIC["step-3.5-flash"], names)
+    known = KNOWN["step-3.5-flash"]
+    assert found.n_params == known.n_params + known.n_params_mtp
+    assert found.metadata["step35.nextn_predict_layers"] == 3
+    for key in ("attention.head_count", "attention.sliding_window_pattern"):
+        assert found.metadata[f"step35.{key}"] == known.metadata()[f"step35.{key}"]
 
 
 @pytest.mark.parametrize(

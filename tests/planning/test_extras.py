@@ -66,6 +66,14 @@ def test_mtp_layers_of_a_dense_model_have_no_states() -> None:
     assert found.kv_cache_bytes == 32_768 * 2 * 8 * 128 * 2
 
 
+def test_mtp_layers_with_windows_keep_their_window_and_a_micro_batch() -> None:
+    """Step 3.5 Flash: three blocks that chain, in one context. The engine told 12,582,912 bytes for
+    its cache at 131,072 tokens: 1,024 cells of 8 heads of 128 for keys and for values.
+    """
+    found = mtp_extra(known("step-3.5-flash"), ContextSettings(n_ctx=131_072))
+    assert found.kv_cache_bytes == 3 * 1024 * 2 * 8 * 128 * 2 == 12_582_912
+
+
 def test_a_model_without_such_layers_says_so() -> None:
     """Exit code 2."""
     with pytest.raises(Misuse, match="no layers for multi-token prediction") as refusal:

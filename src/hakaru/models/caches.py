@@ -63,7 +63,9 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
 
     @cache  # layers are of a few kinds
     def kind(n_kv: int | None, window: int | None, state: int, *, is_own: bool) -> LayerCache:
-        attention = LayerCache() if n_kv is None else _attention(meta, heads, n_kv, window)
+        attention = (
+            LayerCache(window=window) if n_kv is None else _attention(meta, heads, n_kv, window)
+        )
         kept = attention if is_own else replace(attention, k=0, v=0)
         return replace(kept, state=state, copied_whole=copied_whole)
 
@@ -72,7 +74,8 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
         draft = i >= n_layer - n_draft and rule.layers != "one part"
         n_kv = (heads_kv[i] if heads_kv else 0) if attends[i] and not draft else None
         kept_state = state if recurrent[i] and not draft else 0
-        caches.append(kind(n_kv, windows[i], kept_state, is_own=i < own_caches))
+        window = windows[i] if attends[i] else None
+        caches.append(kind(n_kv, window, kept_state, is_own=i < own_caches))
     return tuple(caches)
 
 
@@ -113,8 +116,8 @@ def _head_length(meta: Metadata, n_head: int) -> int:
 
 
 def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) -> list[int | None]:
-    """The window of every layer in tokens; None for a layer that sees everything, such as a draft
-    layer.
+    """The window of every layer in tokens; None for a layer that sees everything. A draft layer has
+    one only if the file lists it among the layers with windows.
     """
     everything: list[int | None] = [None] * n_layer
     if rule is None:
@@ -129,13 +132,15 @@ def _windows(meta: Metadata, rule: Window | None, n_layer: int, n_draft: int) ->
         return [window if heads else None for heads in heads_kv]
     window = rule.forced or window
     key = meta.arch_key("attention.sliding_window_pattern")
-    if meta.length(key) is not None:
-        sees_window = [bool(flag) for flag in meta.per_layer(key, n_own)]
+    if (n_listed := meta.length(key)) is not None:
+        n_listed = n_layer if n_listed >= n_layer else n_own
+        sees_window = [bool(flag) for flag in meta.per_layer(key, n_listed)]
     else:
         period = meta.integer(key) if key in meta.values else rule.period
         full = 0 if rule.dense_first else (period or 0) - 1
         sees_window = [not period or i % period != full for i in range(n_own)]
-    return [window if flag else None for flag in sees_window] + [None] * n_draft
+    windows = [window if flag else None for flag in sees_window]
+    return windows + [None] * (n_layer - len(windows))
 
 
 def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list[bool]]:

@@ -79,15 +79,31 @@ class ConfigValues:
             raise self._wrong(key, value, say("true or false"))
         return value
 
-    def texts(self, key: str, n: int) -> tuple[str, ...] | None:
-        """The first `n` strings of an array, or None. Raises ModelDamaged for fewer strings."""
+    def text(self, key: str) -> str | None:
+        """A string, or None. Raises ModelDamaged."""
+        value = self._values.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(key, value, say("a text"))
+        return value
+
+    def part(self, key: str) -> "ConfigValues":
+        """The fields of an object; an absent one has none. Raises ModelDamaged."""
+        value = self._values.get(key) or {}
+        if not isinstance(value, dict):
+            raise self._wrong(key, value, say("an object"))
+        return ConfigValues(self.where, value)
+
+    def texts(self, key: str, n: int, *, up_to: int = 0) -> tuple[str, ...] | None:
+        """The first `n` strings of an array, of a longer array `up_to` strings, or None. Raises
+        ModelDamaged for fewer than `n`.
+        """
         value = self._values.get(key)
         if value is None:
             return None
         texts = value if isinstance(value, list) else []
         if len(texts) < n or not all(isinstance(text, str) for text in texts):
             raise self._wrong(key, value, say("{n} texts", n=n))
-        return tuple(texts[:n])
+        return tuple(texts[: max(n, up_to)])
 
     def rope_type(self) -> str | None:
         """How the positions are scaled (`llama3`, `yarn`, `longrope`), or None."""

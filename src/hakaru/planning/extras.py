@@ -198,7 +198,7 @@ def mtp_layers(
     not model.
     """
     own = settings.with_cache(F16_CACHE)
-    layers = [_attention(shape)] * shape.n_layer_nextn
+    layers = [_draft_cache(shape, i) for i in range(-shape.n_layer_nextn, 0)]
     caches = sum(layers_cache_bytes(layers, own))
     context = _context_bytes(shape, own, backend, mixed=False)
     if context is None:
@@ -233,14 +233,15 @@ def _not_modelled(model: Model) -> ModelUnknown:
     )
 
 
-def _attention(shape: Shape) -> LayerCache:
-    """The cache of a layer for multi-token prediction, which attends to everything whatever the
-    other layers do.
+def _draft_cache(shape: Shape, i: int) -> LayerCache:
+    """What layer `i`, one for multi-token prediction, keeps in the draft's context. It attends
+    whatever the other layers do; its window is its own.
     """
     heads = 1 if shape.n_embd_head_k_mla else max(shape.n_head_kv)
     k = shape.n_lora_kv + shape.n_rot if shape.n_embd_head_k_mla else shape.n_embd_head_k
     v = 0 if shape.n_embd_head_k_mla else shape.n_embd_head_v
-    return LayerCache(k=heads * k, v=heads * v, n_embd_head_k=k, n_embd_head_v=v)
+    window = shape.caches[i].window if shape.caches else None
+    return LayerCache(k=heads * k, v=heads * v, n_embd_head_k=k, n_embd_head_v=v, window=window)
 
 
 def _states(shape: Shape, settings: ContextSettings) -> int:

@@ -19,6 +19,7 @@ from hakaru.models.architectures import (
     partly,
     phi,
     qwen,
+    step,
 )
 from hakaru.models.architectures.record import UNCONVERTED, UNWRITTEN, Architecture
 
@@ -36,6 +37,7 @@ _FAMILIES: Final = (
     mamba,
     exaone,
     hunyuan,
+    step,
     others,
     encoders,
     partly,

@@ -70,7 +70,6 @@ ARCHITECTURES: Final = (
         for name, n_nodes in _WITH_RECORDS.items()
     ),
     Architecture("deepseek4", guesses=True, **_UNWRITTEN, goes_back=True, graph_nodes_per_token=40),
-    Architecture("step35", guesses=True, **_UNWRITTEN),
     Architecture("kimi-k3", **_UNWRITTEN, goes_back=True, graph_nodes_per_token=160),
     Architecture(
         "bailingmoe3", guesses=True,
