@@ -15,6 +15,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from hakaru.errors import Misuse
+from hakaru.language import say
 
 Source = Literal["measured", "dry_run", "computed", "published", "assumed"]
 
@@ -296,3 +297,17 @@ def short_rate(rate: float) -> str:
     """Three digits, which is more than is known: `5.31`, `152`, `9,660`."""
     digits = float(f"{rate:.3g}")
     return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"
+
+
+def time_left(least_s: float, most_s: float) -> str:
+    """A range in whole minutes, its upper end rounded up. Example: 50 and 200 seconds are `at most
+    4 min left`, 70 and 200 seconds `1 to 4 min left`.
+    """
+    least, most = int(least_s // 60), int(-(-most_s // 60))
+    if most <= 1:
+        return say("less than a minute left")
+    if least == 0:
+        return say("at most {most} min left", most=most)
+    if most - least <= 1:
+        return say("about {most} min left", most=most)
+    return say("{least} to {most} min left", least=least, most=most)

@@ -10,8 +10,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from hakaru.cli.progress import Watching, time_left
+from hakaru.cli.progress import Watching
 from hakaru.language import say, use_language
+from hakaru.units import time_left
 
 
 class Screen(io.StringIO):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from hakaru.language import say
+from hakaru.units import time_left
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -133,20 +134,6 @@ def _live(shown: "Callable[[], RenderableType]") -> "Live":
         refresh_per_second=2,
         redirect_stdout=sys.stdout.isatty(),  # else the result in a pipe would go to the screen
     )
-
-
-def time_left(least_s: float, most_s: float) -> str:
-    """A range in whole minutes, its upper end rounded up. Example: 50 and 200 seconds are `at most
-    4 min left`, 70 and 200 seconds `1 to 4 min left`.
-    """
-    least, most = int(least_s // 60), int(-(-most_s // 60))
-    if most <= 1:
-        return say("less than a minute left")
-    if least == 0:
-        return say("at most {most} min left", most=most)
-    if most - least <= 1:
-        return say("about {most} min left", most=most)
-    return say("{least} to {most} min left", least=least, most=most)
 
 
 def _minutes(seconds: float) -> str:

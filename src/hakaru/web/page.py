@@ -26,6 +26,8 @@ from hakaru.serving.serve_several import Several
 from hakaru.web.api_tab import api_part
 from hakaru.web.chat_tab import SCRIPTS as CHAT_PARTS
 from hakaru.web.chat_tab import chat_part
+from hakaru.web.fetching import Fetching
+from hakaru.web.fetching_routes import fetching_part, fetching_routes
 from hakaru.web.key_page import KEY_SCRIPT, key_page, other_language
 from hakaru.web.lineup import Lineup, lineup_of
 from hakaru.web.machine_tab import machine_part, machine_routes
@@ -38,13 +40,18 @@ Runnable = Callable[[str], str]
 """A command of hakaru, as a shell on this machine finds it from any folder."""
 PAGE_SCRIPTS: Final = ("/copy.js", "/tabs.js")
 PAGE_MODULES: Final = ("/ask.js", "/live.js")
+FETCH_SCRIPT: Final = "/fetch.js"
 CHAT_SCRIPT: Final = "/chat.js"
-FILES: Final = (*PAGE_SCRIPTS, *PAGE_MODULES, CHAT_SCRIPT, *CHAT_PARTS, KEY_SCRIPT, "/call.js")
+FILES: Final = (
+    *PAGE_SCRIPTS, *PAGE_MODULES, FETCH_SCRIPT, CHAT_SCRIPT, *CHAT_PARTS, KEY_SCRIPT, "/call.js",
+)  # fmt: skip
 
 
 def page_routes(what: Loaded | Several, *, runnable: Runnable = str) -> list[BaseRoute]:
     """The routes of the page, for the gateway in front of what is served."""
     lineup = lineup_of(what)
+    can_fetch = lineup.is_local
+    fetching = fetching_routes(lineup, Fetching(lineup.machine), runnable) if can_fetch else []
 
     def page(request: Request) -> Response:  # in a thread: it reads files
         use_language(language_of(request))
@@ -62,7 +69,8 @@ def page_routes(what: Loaded | Several, *, runnable: Runnable = str) -> list[Bas
         *machine_routes(lineup, runnable),
         candidates_route(lineup, runnable),
         *privacy_routes(lineup),
-        *models_routes(ask_here(lineup.machine), runnable),
+        *models_routes(ask_here(lineup.machine), runnable, can_fetch=can_fetch),
+        *fetching,
     ]
 
 
@@ -84,7 +92,12 @@ def render(lineup: Lineup, *, base_url: str, runnable: Runnable = str) -> str:
             ("candidates", say("Candidates")), ("privacy", say("Privacy")), ("api", say("API")),
         ],
         failed=say("The server gave no answer."),
-        modules=[*PAGE_MODULES, *([CHAT_SCRIPT] if chats else [])],
+        modules=[
+            *PAGE_MODULES,
+            *([CHAT_SCRIPT] if chats else []),
+            *([FETCH_SCRIPT] if lineup.is_local else []),
+        ],
+        fetching=fetching_part() if lineup.is_local else None,
         chat=chat_part(lineup),
         machine=machine_part(lineup),
         models=models_part("chat", current_language()),

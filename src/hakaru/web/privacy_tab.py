@@ -45,6 +45,7 @@ def privacy_part(lineup: Lineup) -> dict[str, Any]:
         "cards": privacy_cards(engines_of(lineup)),
         "sentences": [
             say("The server writes prompts and answers into no file."),
+            say("Nothing is fetched from elsewhere unless somebody presses Fetch under Models."),
             say("Conversations of this page are kept by this browser, and nowhere else."),
             say(
                 "This page may ask its own server alone: its content security policy lets the "

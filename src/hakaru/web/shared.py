@@ -2,7 +2,8 @@
 piece of a page.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from hakaru.errors import HakaruError
 from hakaru.language import LANGUAGES, say, use_language
 from hakaru.pictures import page_file
 from hakaru.pictures.page_file import page_script, served_style_sheet
-from hakaru.serving.refusals import error_response
+from hakaru.serving.refusals import error_response, too_large
 
 
 def headers(
@@ -37,6 +38,8 @@ def headers(
 
 Endpoint = Callable[[Request], Response]
 """What answers a request, in a thread."""
+AsyncEndpoint = Callable[[Request], Awaitable[Response]]
+MAX_POSTED: Final = 4096
 PIECE: Final = headers()
 """Headers of a piece that a script of ours puts into its page."""
 
@@ -47,11 +50,44 @@ def own_pages_only(answer: Endpoint) -> Endpoint:
     """
 
     def guarded(request: Request) -> Response:
-        if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
-            return error_response(403, "this is for the server's own page", "forbidden_origin")
-        return answer(request)
+        return answer(request) if _is_own_page(request) else _for_own_pages()
 
     return guarded
+
+
+def posted(answer: Callable[[Request, dict[str, Any]], Awaitable[Response]]) -> AsyncEndpoint:
+    """What changes something, by a JSON object of at most MAX_POSTED bytes, and only for pages of
+    this very server. JSON, since a form of another site can post anything else without asking.
+    """
+
+    async def guarded(request: Request) -> Response:
+        origin = request.headers.get("origin")
+        own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+        if not _is_own_page(request) or origin not in (None, own):
+            return _for_own_pages()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            return error_response(415, "the body must be application/json", "unsupported_media")
+        length = request.headers.get("content-length", "")
+        if not length.isdigit() or int(length) > MAX_POSTED:
+            return too_large(length or "an unknown number of", MAX_POSTED)
+        try:
+            body = json.loads(await request.body())
+        except ValueError as error:
+            return error_response(400, f"the body is no JSON: {error}", "invalid_json")
+        if not isinstance(body, dict):
+            return error_response(400, "the body must be a JSON object", "invalid_json")
+        return await answer(request, body)
+
+    return guarded
+
+
+def _is_own_page(request: Request) -> bool:
+    return request.headers.get("sec-fetch-site", "none") in {"same-origin", "none"}
+
+
+def _for_own_pages() -> Response:
+    return error_response(403, "this is for the server's own page", "forbidden_origin")
 
 
 def piece(template: str, tell: Callable[[Request], dict[str, Any]]) -> Endpoint:

@@ -52,6 +52,7 @@ class RowTold(Struct, frozen=True, kw_only=True):
     interval: str
     score: str
     why: str
+    name: str  # by which it is fetched
     command: str
     fetch: str  # what the command does
 
@@ -94,8 +95,12 @@ def ask_here(machine: Machine) -> Ask:
     return ask
 
 
-def models_routes(ask: Ask, runnable: Callable[[str], str]) -> list[BaseRoute]:
-    """The routes of the part: a page, and its rows alone, for the script."""
+def models_routes(
+    ask: Ask, runnable: Callable[[str], str], *, can_fetch: bool = False
+) -> list[BaseRoute]:
+    """The routes of the part: a page, and its rows alone, for the script, with a button in each row
+    if a row `can_fetch`.
+    """
     questions = Questions(ask)
 
     def respond(request: Request, template: str) -> Response:  # in a thread: it computes
@@ -115,6 +120,8 @@ def models_routes(ask: Ask, runnable: Callable[[str], str]) -> list[BaseRoute]:
             modules=MODULES,
             models=models_part(task, language),
             answer=answer,
+            can_fetch=can_fetch and template == "models_rows.html",
+            fetch_label=say("Fetch"),
             failed=say("The server gave no answer."),
             **copy_words(),
         )
@@ -207,6 +214,7 @@ def _row(i: int, chosen: "Chosen", runnable: Callable[[str], str]) -> RowTold:
         interval=interval_text(row.pace),
         score=f"{row.published.value:g}" if row.published else "-",
         why=say("; ").join(parts),
+        name=f"{row.model.id}:{row.type}",
         command=runnable(f"hakaru pull {row.model.id}:{row.type}"),
         fetch=say("Fetch {model}", model=row.model.id),
     )
