@@ -228,5 +228,6 @@ def test_what_was_fetched_is_served_beside_the_others(
         page.locator("#chat-model").select_option(name)
         page.get_by_label("Message").fill("Who are you?")
         page.keyboard.press("Enter")
-        expect(page.locator("#messages .assistant .text")).to_have_text(f"I am {name}.")
+        answer = page.locator("#messages .assistant .text")
+        expect(answer).to_have_text(f"I am {name}.", timeout=30_000)
         assert house.states()[name] == "loaded"

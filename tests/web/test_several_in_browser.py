@@ -39,9 +39,10 @@ def test_a_chat_chooses_its_model(seen: Window, house: House) -> None:
         page.get_by_label("Model", exact=True).first.select_option(name)
         page.get_by_label("Message").fill("Who are you?")
         page.keyboard.press("Enter")
-        expect(page.locator("#messages .assistant .text").last).to_have_text(f"I am {name}.")
+        answer = page.locator("#messages .assistant .text").last
+        expect(answer).to_have_text(f"I am {name}.", timeout=30_000)
         expect(page.locator("#messages .assistant h3").last).to_have_text(name)
-    expect(page.locator("#state")).to_have_text("2 of 2 models are loaded", timeout=5000)
+    expect(page.locator("#state")).to_have_text("2 of 2 models are loaded", timeout=15_000)
     assert house.started == ["a", "b"]
     page.reload()
     expect(page.locator("#chat-model")).to_have_value("b")
@@ -55,7 +56,8 @@ def test_every_tab_tells_of_the_model_that_is_chosen(seen: Window) -> None:
     page = seen.page
     page.locator("#machine-tab").click()
     states = page.locator("#machine-states dd")
-    expect(states.first).to_have_text(re.compile(r"idle for \d+ s; .+ of the RAM"))
+    idle = re.compile(r"idle for \d+ s; .+ of the RAM")
+    expect(states.first).to_have_text(idle, timeout=15_000)
     expect(states.last).to_have_text("not loaded")
     of = page.locator("#machine-of")
     expect(of).to_contain_text("Memory: planned, and allocated")
