@@ -1,5 +1,8 @@
-"""llama.cpp's scheduler over its RPC backend: workers on loopback count as GPUs, and a dry run with
-them says what each buffer of a computation takes.
+"""llama.cpp's scheduler over its RPC backend: workers on loopback count as GPUs, and a graph that
+is reserved on them, as a load reserves it, says what each buffer of a computation takes.
+
+A dry run's own breakdown is not asked: it is taken before the first operation of each layer is tied
+to its device, and so counts rows that no real load copies (docs/memory.md).
 """
 
 import json
@@ -22,7 +25,7 @@ from hakaru.models.catalogue import KnownModel, known_models
 TOLERANCE = 17 * 2**10
 """Bytes by which a figure may differ from the engine's and still count as equal."""
 SETTINGS = [ContextSettings(n_ctx=4096), ContextSettings(n_ctx=32768, n_ubatch=2048)]
-DRY_RUNS = """
+RESERVATIONS = """
 import ctypes, json, os, sys
 from pathlib import Path
 from hakaru.engine import libllama
@@ -39,6 +42,35 @@ rpc.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
 rpc.ggml_backend_rpc_add_server.argtypes = [ctypes.c_char_p]
 registry.ggml_backend_register.argtypes = [ctypes.c_void_p]
 base.ggml_backend_cpu_buffer_type.restype = ctypes.c_void_p
+whole = ctypes.CDLL(str(folder / "libllama.so"))
+reserve, scheduler = (
+    getattr(whole, name)
+    for name in ("_Z19llama_graph_reserveP13llama_contextjjj", "_ZNK13llama_context9get_schedEv")
+)
+reserve.argtypes = [ctypes.c_void_p] + 3 * [ctypes.c_uint32]
+scheduler.argtypes, scheduler.restype = [ctypes.c_void_p], ctypes.c_void_p
+for name, kinds in (
+    ("sched_get_n_backends", [ctypes.c_void_p]),
+    ("sched_get_backend", [ctypes.c_void_p, ctypes.c_int]),
+    ("sched_get_buffer_size", 2 * [ctypes.c_void_p]),
+    ("get_device", [ctypes.c_void_p]),
+    ("dev_description", [ctypes.c_void_p]),
+):
+    getattr(base, "ggml_backend_" + name).argtypes = kinds
+for name in ("sched_get_backend", "get_device"):
+    getattr(base, "ggml_backend_" + name).restype = ctypes.c_void_p
+base.ggml_backend_sched_get_buffer_size.restype = ctypes.c_size_t
+base.ggml_backend_dev_description.restype = ctypes.c_char_p
+
+def reserved(context, n_tokens, n_outputs):
+    reserve(context, n_tokens, 1, min(n_tokens, n_outputs))
+    s = scheduler(context)
+    for i in range(base.ggml_backend_sched_get_n_backends(s)):
+        backend = base.ggml_backend_sched_get_backend(s, i)
+        device = base.ggml_backend_get_device(backend)
+        n_bytes = base.ggml_backend_sched_get_buffer_size(s, backend)
+        yield base.ggml_backend_dev_description(device).decode(), n_bytes
+
 libllama.start()
 for worker in sys.argv[1:]:
     registry.ggml_backend_register(rpc.ggml_backend_rpc_add_server(worker.encode()))
@@ -56,7 +88,8 @@ for line in sys.stdin:
         params.tensor_buft_overrides = ctypes.cast(in_ram, ctypes.c_void_p)
     model = c.llama_model_load_from_file(path.encode(), params)
     with libllama.context(model, **wanted) as context:
-        print("buffers " + json.dumps(libllama.buffers(context)), flush=True)
+        buffers = list(reserved(context, wanted["n_ubatch"], wanted["n_outputs_max"]))
+        print("buffers " + json.dumps(buffers), flush=True)
     c.llama_model_free(model)
 """
 
@@ -88,7 +121,7 @@ def workers_of(native: Path) -> Iterator[list[str]]:
 
 
 class Case(NamedTuple):
-    """One dry run: a model at its settings, on so many devices."""
+    """A model at its settings, on so many devices."""
 
     known: KnownModel
     settings: ContextSettings
@@ -129,7 +162,7 @@ def compute_on_devices(
     """
     requests = [_request(case, folder) for case in cases]
     done = subprocess.run(
-        [sys.executable, "-c", DRY_RUNS, *workers],
+        [sys.executable, "-c", RESERVATIONS, *workers],
         input="\n".join(requests),
         capture_output=True,
         text=True,
@@ -144,8 +177,8 @@ def compute_on_devices(
     assert len(told) == len(requests)
     return [
         [
-            sum(b["compute"] for device, b in buffers.items() if "RPC" not in device),
-            *(b["compute"] for w in workers for device, b in buffers.items() if w in device),
+            sum(n_bytes for device, n_bytes in buffers if device not in workers),
+            *(n_bytes for w in workers for device, n_bytes in buffers if device == w),
         ]
         for buffers in told
     ]

@@ -121,7 +121,7 @@ def test_figures_seen_in_dry_runs(id_: str, settings: ContextSettings, expected:
     ("n_devices", "all_layers", "expected"),
     [
         (1, True, (37_767_200, 125_843_488)),
-        (2, True, (100_737_152, 239_132_704, 197_173_280)),
+        (2, True, (100_737_152, 239_132_704, 163_618_848)),
         (1, False, (134_236_192, 109_062_176)),
     ],
 )

@@ -120,7 +120,7 @@ def device_compute(
     copies = PIPELINE_COPIES if split and all_layers and not experts_on_host else 1
 
     on_device = Place(
-        start="embeddings", copies=copies, experts_on_host=experts_on_host,
+        start="embeddings", copies=copies, tied=all_layers, experts_on_host=experts_on_host,
         backend=backend, flash=flash, mixed=mixed,
     )  # fmt: skip
 

@@ -58,6 +58,11 @@ class Place(Struct, frozen=True, kw_only=True):
     logits: bool = True  # the graph ends here
     mixed: bool = True  # micro-batches may have tokens and embeddings of images
     copies: int = 1  # of every input
+    tied: bool = True
+    """The first norm of a layer is tied to the layer's device, as where all layers lie on devices.
+    Otherwise the device before computes it, too, and both rows are handed over. Source: llama.cpp,
+    llama_context::graph_get_cb.
+    """
     experts_on_host: bool = False  # the experts of all layers run in host memory
     backend: Backend = "cpu"
     flash: bool = True  # the backend runs flash attention
@@ -100,7 +105,7 @@ def schedule(
     kinds: dict[tuple[object, ...], Stretch] = {}
     for i, (before, layer) in enumerate(zip([start.layer, *layers], layers, strict=False)):
         received = stretches[-1].exits
-        normed = i == 0 and place.start == "device" and blueprint.begins_normed
+        normed = i == 0 and place.start == "device" and not place.tied and blueprint.begins_normed
         key = layer, before.hands, received[0].kept, normed
         if key not in kinds:
             b = base.again(layer)

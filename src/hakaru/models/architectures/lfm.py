@@ -76,6 +76,7 @@ ARCHITECTURES: Final = (
         caches=Caches(layers="state without KV heads"),
         graph=Blueprint(
             layer=_layer(IfExperts(Experts(gating="stated"), Dense())),
+            crossing_rows=(0, 1),
             early_states=True,
             splits_attention=True,
         ),
