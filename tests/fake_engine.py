@@ -17,6 +17,8 @@ from typing import Any
 class Handler(BaseHTTPRequestHandler):
     """What every engine answers."""
 
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         self._send({"data": [], "chat_template_caps": {}})
 
@@ -27,11 +29,13 @@ class Handler(BaseHTTPRequestHandler):
         if body.get("stream"):
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
+            self.send_header("transfer-encoding", "chunked")
             self.end_headers()
             for piece in (_event(body), b"data: [DONE]\n\n"):
-                self.wfile.write(piece)
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.flush()
                 time.sleep(wait)
+            self.wfile.write(b"0\r\n\r\n")
             return
         time.sleep(wait)
         self._send({"model": ASKED["alias"], "choices": [{"text": prompt}]})

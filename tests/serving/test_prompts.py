@@ -4,9 +4,9 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
 import pytest
 
+from hakaru.serving.engine_client import EngineClient
 from hakaru.serving.prompts import joined, prompts_in, prompts_of, turns_of
 from hakaru.serving.request_schemas import decoded
 
@@ -98,16 +98,10 @@ TURN = {"role": "user", "content": "a"}
 def test_every_interface_has_its_prompts(path: str, written: Any, prompts: list[Any]) -> None:
     """Of a conversation what the template makes of it; nothing where it refuses."""
 
-    def template(request: httpx.Request) -> httpx.Response:
-        (turn,) = json.loads(request.content)["messages"]
-        if turn["content"] == "refused":
-            return httpx.Response(400)
-        return httpx.Response(200, json={"prompt": f"<{turn['content']}>"})
+    class Template(EngineClient):
+        async def told(self, path: str, body: bytes | None = None) -> Any:
+            (turn,) = json.loads(body or b"")["messages"]
+            return None if turn["content"] == "refused" else {"prompt": f"<{turn['content']}>"}
 
-    async def found() -> list[Any]:
-        body = json.dumps(written).encode()
-        transport = httpx.MockTransport(template)
-        async with httpx.AsyncClient(transport=transport, base_url="http://engine") as client:
-            return await prompts_of(client, decoded(path, body), body)
-
-    assert asyncio.run(found()) == prompts
+    body = json.dumps(written).encode()
+    assert asyncio.run(prompts_of(Template(""), decoded(path, body), body)) == prompts

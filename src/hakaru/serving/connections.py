@@ -1,5 +1,6 @@
-"""One connection of a client: it is closed where no request comes, and refused where there are too
-many. Otherwise whoever opens connections and sends nothing keeps all others out.
+"""One connection of a client: it is closed where no request comes, or a head without an end, and
+refused where there are too many. Otherwise whoever opens connections and sends nothing keeps all
+others out.
 """
 
 import asyncio
@@ -7,12 +8,14 @@ import json
 import resource
 from typing import Final
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hakaru.serving.refusals import error_fields
 
 HEAD_WITHIN_S: Final = 10.0
 """Seconds for the line and the headers of a request, from the connection or its first byte on."""
+MOST_HEAD: Final = 2**16
+"""Bytes of that line and those headers; the parser knows no bound."""
 KEPT_FILES: Final = 128
 """Open files that are no connections: libraries, the ledger, pipes of the engine."""
 MOST: Final = 1024
@@ -24,10 +27,11 @@ def most_connections() -> int:
     return max(1, min(MOST, (files - KEPT_FILES) // 2))
 
 
-class Connection(H11Protocol):
-    """uvicorn's, with both bounds."""
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with these bounds."""
 
     _limit: asyncio.TimerHandle | None = None
+    _n_of_head: int | None = None  # bytes of a head that has not ended; None: there is none
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,6 +45,18 @@ class Connection(H11Protocol):
             self._stop_waiting()
         else:
             self._wait_for_head()
+        if self._n_of_head is not None:
+            self._n_of_head += len(data)
+            if self._n_of_head > MOST_HEAD:
+                self._refuse(431, f"the head has more than {MOST_HEAD} bytes", "head_too_large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._n_of_head = 0
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._n_of_head = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -8,16 +8,15 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from hakaru.engine.server import NO_KEEPALIVE
 from hakaru.errors import EngineDied
+from hakaru.serving.engine_client import Answer, EngineClient, EngineLost, NobodyListens
 from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
@@ -49,9 +48,8 @@ reason it could not make sense of the request. Source: llama.cpp, tools/server/s
 
 
 class Forwarding:
-    """Requests to the engine that `supervisor` keeps: with one HTTP client per process, since a
-    restarted engine has another socket. `queue` requests may wait for their turn. `log`
-    hears what was refused, without its text.
+    """Requests to the engine that `supervisor` keeps. `queue` requests may wait for their turn.
+    `log` hears what was refused, without its text.
     """
 
     def __init__(
@@ -64,12 +62,6 @@ class Forwarding:
     ) -> None:
         self.supervisor, self._intake, self._log = supervisor, Intake(limits), log
         self.in_flight = InFlight(supervisor.settings.n_parallel, queue)
-        self._clients: dict[str, httpx.AsyncClient] = {}
-
-    async def close(self) -> None:
-        """Close all connections to engines."""
-        for client in self._clients.values():
-            await client.aclose()
 
     async def forward(self, request: Request, body: bytes | None = None) -> Response:
         """The engine's answer to `request`, or why there is none. `body`: where it was read
@@ -91,14 +83,14 @@ class Forwarding:
         try:
             await self._ready()
             body = await self._intake.body(request) if read is None else read
-            socket = self._socket
+            client = self._client()
             try:
-                return await self._answer(request, body, visit)
-            except httpx.ConnectError:  # the engine has just died: it heard nothing of the request
-                await self._missed(socket)
+                return await self._answer(client, request, body, visit)
+            except NobodyListens:  # the engine has just died: it heard nothing of the request
+                await self._missed(client)
                 await self._ready()
-                return await self._answer(request, body, visit)
-        except httpx.TransportError as error:
+                return await self._answer(self._client(), request, body, visit)
+        except EngineLost as error:
             return self._no_answer(error)
         except EngineDied:  # for good, after it was ready
             return self._not_ready()
@@ -108,34 +100,34 @@ class Forwarding:
     async def is_alive(self) -> bool:
         """Whether the engine answers now; one that was stopped or hangs does not."""
         try:
-            client = self._client()
-            return (await client.get("/health", timeout=ALIVE_WITHIN_S)).status_code == 200
-        except (EngineDied, httpx.TransportError):
+            async with asyncio.timeout(ALIVE_WITHIN_S):
+                return await self._client().told("/health") is not None
+        except (EngineDied, EngineLost, TimeoutError):
             return False
 
     async def models(self) -> list[dict[str, Any]]:
         """What the engine tells of its models. Raises Refused."""
         await self._ready()
         try:
-            client = self._client()
-            models: list[dict[str, Any]] = (await client.get("/v1/models")).json()["data"]
-        except (EngineDied, httpx.TransportError) as error:
+            models: list[dict[str, Any]] = (await self._client().told("/v1/models"))["data"]
+        except (EngineDied, EngineLost) as error:
             raise Refused(self._no_answer(error)) from error
         return models
 
     def _no_answer(self, error: Exception) -> Response:
-        return error_response(503, *_broken_off(self.supervisor, type(error).__name__))
+        return error_response(503, *_broken_off(self.supervisor, str(error)))
 
-    @property
-    def _socket(self) -> str:
-        """Where the engine listens now. Raises EngineDied where there is none."""
-        return str(self.supervisor.server.socket)
+    def _client(self) -> EngineClient:
+        """Who asks the engine that there is now. Raises EngineDied where there is none."""
+        return EngineClient(str(self.supervisor.server.socket))
 
-    async def _missed(self, socket: str) -> None:
-        """Return when the supervisor has missed the engine at `socket`, which has just died."""
+    async def _missed(self, client: EngineClient) -> None:
+        """Return when the supervisor has missed the engine that `client` asked, which has just
+        died.
+        """
         began = time.monotonic()
         while time.monotonic() - began < ALIVE_WITHIN_S and self.supervisor.state == "ready":
-            if socket != self._socket:
+            if client.socket != self._client().socket:
                 return
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
 
@@ -151,34 +143,21 @@ class Forwarding:
         message = f"the model is {self.supervisor.state}; try again"
         return error_response(503, message, code="loading")
 
-    async def _answer(self, request: Request, body: bytes, visit: Visit) -> Response:
-        """The engine's answer. Raises Refused, and httpx.TransportError."""
-        client = self._client()
-        outgoing = client.build_request(
-            request.method,
-            request.url.path,
-            content=body,
-            headers={"content-type": request.headers.get("content-type", "")},
-        )
-        async with self._intake.admitted(client, request.url.path, body):
-            if request.url.path not in COUNTING:
+    async def _answer(
+        self, client: EngineClient, request: Request, body: bytes, visit: Visit
+    ) -> Response:
+        """The engine's answer. Raises Refused and EngineLost."""
+        path, content_type = request.url.path, request.headers.get("content-type", "")
+        async with self._intake.admitted(client, path, body):
+            if path not in COUNTING:
                 _take_place(visit)
-            answer = await unless_gone(request, client.send(outgoing, stream=True))
+            asked = client.ask(request.method, path, body, content_type)
+            answer = await unless_gone(request, asked)
         if answer is None:
             return Response(status_code=499)  # nobody reads it
-        if answer.status_code >= 400:
-            return _translated(answer.status_code, await answer.aread())
-        headers = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT_HEADERS}
-        return _Relayed(answer, headers, self.supervisor, visit)
-
-    def _client(self) -> httpx.AsyncClient:
-        socket = self._socket
-        if socket not in self._clients:
-            transport = httpx.AsyncHTTPTransport(uds=socket, limits=NO_KEEPALIVE)
-            self._clients[socket] = httpx.AsyncClient(
-                transport=transport, base_url="http://engine", timeout=None
-            )
-        return self._clients[socket]
+        if answer.status >= 400:
+            return _translated(answer.status, await answer.body())
+        return _Relayed(answer, self.supervisor, visit)
 
 
 def _take_place(visit: Visit) -> None:
@@ -196,7 +175,7 @@ async def unless_gone(request: Request, awaited: Coroutine[Any, Any, T]) -> T | 
     """What is awaited, such as the engine's answer. None if the client of `request`, whose body is
     read, leaves before it comes; then it is cancelled, so that the engine stops working on it.
     """
-    answer, left = asyncio.ensure_future(awaited), asyncio.ensure_future(_left(request))
+    answer, left = asyncio.ensure_future(awaited), asyncio.ensure_future(_left(request.receive))
     try:
         await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
         return answer.result() if answer.done() else None
@@ -205,29 +184,48 @@ async def unless_gone(request: Request, awaited: Coroutine[Any, Any, T]) -> T | 
         left.cancel()
 
 
-async def _left(request: Request) -> None:
-    """Return when the client of `request`, whose body is read, leaves."""
-    while (await request.receive())["type"] != "http.disconnect":
+async def _left(receive: Receive) -> None:
+    """Return when the client of a request, whose body is read, leaves."""
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 
 class _Relayed(StreamingResponse):
-    """The engine's answer, which goes on to the client. With it `visit` ends, however it ends."""
+    """The engine's answer, which goes on to the client piece by piece; if it breaks off, an error
+    event says so. With it `visit` ends, however it ends.
+    """
 
-    def __init__(
-        self, answer: httpx.Response, headers: dict[str, str], supervisor: Supervisor, visit: Visit
-    ) -> None:
-        super().__init__(_relayed(answer, supervisor), answer.status_code, headers)
-        self._answer, self._visit = answer, visit
+    def __init__(self, answer: Answer, supervisor: Supervisor, visit: Visit) -> None:
+        headers = {k: v for k, v in answer.headers.items() if k in _KEPT_HEADERS}
+        super().__init__(answer.pieces(), answer.status, headers)
+        self._answer, self._supervisor, self._visit = answer, supervisor, visit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Starlette's own makes two tasks for each answer, and has no word for what breaks off."""
+        gone = asyncio.ensure_future(_left(receive))
+        gone.add_done_callback(lambda _: self._answer.close())  # the engine stops working on it
         is_answered = False
         try:
-            await super().__call__(scope, receive, send)
-            is_answered = self._answer.is_stream_consumed
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            try:
+                async for piece in self._answer.pieces():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                is_answered, last = True, b""
+            except EngineLost as broken:
+                message, code = _broken_off(self._supervisor, str(broken))
+                error = error_fields(503, message, code)
+                last = f"data: {json.dumps({'error': error})}\n\n".encode()
+            await send({"type": "http.response.body", "body": last})
         finally:
             self._visit.leave(is_answered=is_answered)
-            await self._answer.aclose()
+            gone.cancel()
+            self._answer.close()
 
 
 def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
@@ -238,17 +236,6 @@ def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
         f"the engine ended in the middle of the answer ({how}); it is being restarted",
         "engine_died",
     )
-
-
-async def _relayed(answer: httpx.Response, supervisor: Supervisor) -> AsyncIterator[bytes]:
-    """The engine's answer, piece by piece; if it breaks off, an error event says so."""
-    try:
-        async for piece in answer.aiter_raw():
-            yield piece
-    except httpx.TransportError as broken:
-        message, code = _broken_off(supervisor, type(broken).__name__)
-        error = error_fields(503, message, code)
-        yield f"data: {json.dumps({'error': error})}\n\n".encode()
 
 
 def _translated(status: int, body: bytes) -> Response:

@@ -5,8 +5,7 @@ It lets through the endpoints that it names and nothing else, and only for `call
 Prompts are not logged.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -49,14 +48,8 @@ def make_gateway(
     `origins` the sites whose pages may use it, `entrance` says who needs a key.
     """
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        await engine.close()
-
     return Starlette(
         routes=[*_Endpoints(engine).routes(), *pages],
-        lifespan=lifespan,
         exception_handlers=HANDLERS,
         middleware=who_may_ask(origins, entrance, pages),
     )

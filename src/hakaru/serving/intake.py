@@ -3,15 +3,16 @@ cannot fit, and tokenized in turn.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hakaru.serving import request_schemas as schemas
+from hakaru.serving.engine_client import EngineClient
 from hakaru.serving.limits import MAX_VALUES, SMALL, Limits, Turnstile, holds_too_many, pieces
 from hakaru.serving.pictures import media_bytes
 from hakaru.serving.prompts import prompts_of
@@ -77,9 +78,7 @@ class Intake:
         return bytes(read)
 
     @asynccontextmanager
-    async def admitted(
-        self, client: httpx.AsyncClient, path: str, body: bytes
-    ) -> AsyncIterator[None]:
+    async def admitted(self, client: EngineClient, path: str, body: bytes) -> AsyncIterator[None]:
         """A block in which `body` may go to the engine behind `client`. The next body may go as
         soon as this one should be tokenized, long before its answer is done. Raises Refused.
         """
@@ -101,19 +100,16 @@ class Intake:
             )
             yield
 
-    async def _shows_tools(self, client: httpx.AsyncClient) -> bool:
+    async def _shows_tools(self, client: EngineClient) -> bool:
         """Whether the chat template shows tools to the model; the engine drops them otherwise, in
         silence. An engine that does not tell is trusted.
         """
         if self._tools is None:
-            answer = await client.get("/props")
-            can = answer.json().get("chat_template_caps", {}) if answer.status_code == 200 else {}
-            self._tools = can.get("supports_tools") is not False
+            props = await client.told("/props") or {}
+            self._tools = props.get("chat_template_caps", {}).get("supports_tools") is not False
         return self._tools
 
-    async def _check(
-        self, client: httpx.AsyncClient, request: schemas.Request, body: bytes
-    ) -> None:
+    async def _check(self, client: EngineClient, request: schemas.Request, body: bytes) -> None:
         """Raises Refused for a prompt that surely has more tokens than the context."""
         for prompt in await prompts_of(client, request, body):
             least = self.limits.least_tokens(prompt)
@@ -135,16 +131,16 @@ class Intake:
                     )
                 )
 
-    async def _counted(self, client: httpx.AsyncClient, text: str) -> int:
+    async def _counted(self, client: EngineClient, text: str) -> int:
         """How many tokens `text` has at least. The engine counts piece by piece, until the sum is
         above the context.
         """
         least = 0
         for piece in pieces(text):
-            answer = await client.post("/tokenize", json={"content": piece})
-            if answer.status_code != 200:
+            counted = await client.told("/tokenize", json.dumps({"content": piece}).encode())
+            if counted is None:
                 return 0
-            least += max(0, len(answer.json()["tokens"]) - LOST_AT_CUTS)
+            least += max(0, len(counted["tokens"]) - LOST_AT_CUTS)
             if least > self.limits.n_ctx:
                 break
         return least

@@ -189,10 +189,9 @@ class OnDemand:
     async def _unload(self, resident: Resident, why: str) -> None:
         if resident.engine is None:
             return
-        engine, resident.engine = resident.engine, None  # from now on, a request loads it again
+        resident.engine = None  # from now on, a request loads it again
         self._log.gateway(f"{resident.name} is unloaded: {why}")
         await asyncio.to_thread(resident.stop)
-        await engine.close()
 
     async def _watch(self, idle_s: float) -> None:
         while True:

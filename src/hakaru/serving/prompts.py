@@ -10,16 +10,15 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import httpx
-
 from hakaru.serving import request_schemas as schemas
+from hakaru.serving.engine_client import EngineClient
 from hakaru.serving.request_schemas import Block, Item
 
 Turn = tuple[str, str]
 """A role, and a text."""
 
 
-async def prompts_of(client: httpx.AsyncClient, request: schemas.Request, body: bytes) -> list[Any]:
+async def prompts_of(client: EngineClient, request: schemas.Request, body: bytes) -> list[Any]:
     """The prompts of `request`, which stands in `body`; none where the engine refuses the
     conversation: its answer will say why.
     """
@@ -98,9 +97,7 @@ def _text(content: str | list[Block] | None) -> str:
     return "\n".join(filter(None, pieces))
 
 
-async def _rendered(client: httpx.AsyncClient, body: bytes) -> list[Any]:
+async def _rendered(client: EngineClient, body: bytes) -> list[Any]:
     """The prompt that the chat template makes of a conversation."""
-    answer = await client.post(
-        "/apply-template", content=body, headers={"content-type": "application/json"}
-    )
-    return [answer.json()["prompt"]] if answer.status_code == 200 else []
+    rendered = await client.told("/apply-template", body)
+    return [rendered["prompt"]] if rendered else []
