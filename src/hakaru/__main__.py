@@ -3,7 +3,6 @@ told how to make the pages. A process begins and ends here, and whenever Ctrl-C 
 traceback.
 """
 
-import _thread
 import atexit
 import gc
 import os
@@ -27,6 +26,8 @@ RARELY: Final = (50_000, 20, 20)
 live to its end, and looking through them again and again takes a tenth of its time.
 """
 
+A_MOMENT_S: Final = 0.01
+
 
 def main() -> None:
     """Run the command line: one sentence instead of a traceback, and the exit code of the error."""
@@ -42,13 +43,19 @@ def main() -> None:
 
 
 def _not_lost(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Ctrl-C in the middle of a destructor, where Python drops exceptions, comes again a moment
-    later.
+    """Ctrl-C or SIGTERM in the middle of a destructor, where Python drops exceptions, comes again a
+    moment later: raised here it would be dropped, too.
     """
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        _thread.interrupt_main()
-    else:
+    kind = unraisable.exc_type
+    if not issubclass(kind, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
+        return
+
+    def again(*_: object) -> None:
+        raise kind
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, A_MOMENT_S)
 
 
 def _leave(code: int) -> None:

@@ -1,7 +1,9 @@
 """The verb `fit`: the same answer for whoever types the command and whoever imports hakaru."""
 
 import json
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,11 @@ from hakaru.hardware.machine import Device, Machine, Memory, SilentDevice
 from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.context import Context, settings_for
+from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import read_model
 from hakaru.models.sources.find import find_model, whole_model
+from hakaru.planning.dry_run import RememberedDryRuns
 from hakaru.planning.fit import fit
 from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.session import Session
@@ -202,3 +206,31 @@ def test_what_does_not_fit_is_not_loaded(tmp_path: Path, tiny_model: Path) -> No
     assert told == []
     fit_to_load(model, ContextSettings(n_ctx=256), here, memory=int(needed * 1.01))
     assert len(told) == 1 and told[0].endswith("it fits, but tightly.")
+
+
+def test_an_unchanged_file_is_laid_out_once(tmp_path: Path, tiny_model: Path) -> None:
+    """At each settings, also for the next command; a file that was touched is laid out again."""
+
+    class Engine:
+        n_asked = 0
+
+        def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
+            self.n_asked += 1
+            return Footprint(
+                weights_bytes=1, kv_cache_bytes=settings.n_ctx, compute_bytes=2, output_bytes=3,
+                source="dry_run",
+            )  # fmt: skip
+
+    engine, file = Engine(), tmp_path / "ledger.sqlite"
+    for n_asked, n_ctx in ((1, 256), (1, 256), (2, 512), (2, 256)):
+        with closing(Ledger(file)) as ledger:
+            known = RememberedDryRuns(engine=engine, ledger=ledger)
+            found = known.dry_run(tiny_model, ContextSettings(n_ctx=n_ctx))
+        assert (found.kv_cache_bytes, found.total_bytes) == (n_ctx, n_ctx + 6)
+        assert (engine.n_asked, found.source) == (n_asked, "dry_run")
+    os.utime(tiny_model, ns=(1, 1))
+    with closing(Ledger(file)) as ledger:
+        RememberedDryRuns(engine=engine, ledger=ledger).dry_run(
+            tiny_model, ContextSettings(n_ctx=256)
+        )
+    assert engine.n_asked == 3

@@ -324,7 +324,8 @@ def test_an_engine_that_keeps_dying_ends_the_server_with_its_reason(
         Supervisor(tiny, ContextSettings(n_ctx=256), on_event=said.append),
         threading.Event(),
     )
-    supervisor.start(on_failed=given_up.set)
+    supervisor.on_failed = given_up.set
+    supervisor.start()
     while not given_up.wait(0.05):
         if supervisor.state == "ready":
             supervisor.server.process.kill()

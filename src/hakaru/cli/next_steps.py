@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from hakaru.cli.fields import OPTION_OF
 from hakaru.cli.paste import pasted
+from hakaru.cli.wrapping import whole
 from hakaru.language import say
 from hakaru.models.presets import USUAL
 
@@ -226,3 +227,10 @@ def after_comparison(comparison: "Comparison") -> str:
         )
 
     return pasted("hakaru", "serve", max(keeping, key=worth).model.path)
+
+
+def english_only(command: str) -> str:
+    """The sentence for a model that knows no other language, and how to take another one."""
+    return say(
+        "This small model understands English only. Another one: {command}", command=whole(command)
+    )

@@ -7,7 +7,6 @@ from typing import Final
 from hakaru.choosing.rule import figure_name
 from hakaru.cli.output import interval_cell
 from hakaru.cli.table import Cell
-from hakaru.cli.wrapping import whole
 from hakaru.evaluation.judgement import Judgement
 from hakaru.evaluation.losses import Tested
 from hakaru.evaluation.speed import LONGEST_PREFILL_S, LeftOut, Point, Speed
@@ -65,13 +64,6 @@ def change(ratio: Figure) -> str:
 def _change(ratio: float) -> str:
     percent = f"{100 * abs(1 - ratio):.0f}"
     return say("{n}% less", n=percent) if ratio < 1 else say("{n}% more", n=percent)
-
-
-def english_only(command: str) -> str:
-    """The sentence for a model that knows no other language, and how to take another one."""
-    return say(
-        "This small model understands English only. Another one: {command}", command=whole(command)
-    )
 
 
 def contention(loads: Iterable[Speed | Point]) -> list[str]:

@@ -4,8 +4,6 @@ documents. Its own word that it is ready says only that it listens.
 
 from typing import Any, Final
 
-import httpx
-
 from hakaru.engine.mode import Gives
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused
@@ -22,6 +20,8 @@ def give_first_answer(server: EngineServer) -> None:
     """Have the server answer once. Raises EngineRefused where it answers with an error, and
     EngineDied where it ends.
     """
+    import httpx  # see `engine.server`
+
     path, question = QUESTIONS[server.mode.gives]
     with server.client() as client:
         try:

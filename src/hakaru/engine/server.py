@@ -14,9 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final
 
 from hakaru.engine.builds import selection
 from hakaru.engine.isolation import cell_of, engine_below, signal_told, told
@@ -38,6 +36,9 @@ from hakaru.hardware.threads import n_threads
 from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
 
+if TYPE_CHECKING:  # it is imported while the process loads its model
+    import httpx
+
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 0.5
 """Seconds for an end in order. A busy engine does not hear that it should end; it holds nothing
@@ -48,10 +49,6 @@ ANSWERS_WITHIN_S: Final = 5.0
 LOAD_BYTES_PER_S: Final = 20e6
 """A slow disk. A server that takes longer than READY_WITHIN_S and the reading of its model hangs,
 and is ended.
-"""
-NO_KEEPALIVE: Final = httpx.Limits(max_keepalive_connections=0)
-"""llama.cpp's server closes a connection after a streamed answer without saying so; a client must
-not use it again.
 """
 MALLOC_ENVIRONMENT: Final = {
     "MALLOC_ARENA_MAX": "1",
@@ -115,10 +112,18 @@ def _started(command: list[str], binary: Path | None, mode: Mode) -> subprocess.
     )
 
 
-def _is_healthy(address: Path, client: httpx.Client) -> bool:
+def _says_ready(process: subprocess.Popen[str]) -> bool:
+    """Wait until our child says that the model answers; False if it ends before."""
+    assert process.stdout
+    return process.stdout.readline().strip() == "ready"
+
+
+def _is_healthy(address: Path, client: "httpx.Client") -> bool:
     """Whether the model behind the socket answers. A plain socket knocks first: httpx would leave
     its own end of a refused connection open.
     """
+    import httpx
+
     with socket.socket(socket.AF_UNIX) as knock:
         if knock.connect_ex(str(address)) != 0:
             return False
@@ -188,6 +193,8 @@ class EngineServer:
         """Return when the model answers. Raises EngineDied if the process ends before that or takes
         too long, and EngineRefused if it has something otherwise than it was asked for.
         """
+        import httpx  # noqa: F401 -- it is needed soon, and the process is busy with its model
+
         patience_s = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
         too_slow = threading.Event()
 
@@ -199,7 +206,7 @@ class EngineServer:
         timer.daemon = True
         timer.start()
         try:
-            self._is_ready = self._answers() if self._binary else self._says_ready()
+            self._is_ready = self._answers() if self._binary else _says_ready(self.process)
         finally:  # Ctrl-C, too: a timer that goes on keeps the whole process
             timer.cancel()
         if too_slow.is_set():
@@ -215,11 +222,6 @@ class EngineServer:
             raise self._broken_template() or self.death()
         self.log.wait_for_start()
         check_promises(self)
-
-    def _says_ready(self) -> bool:
-        """Wait until our child says that the model answers; False if it ends before."""
-        assert self.process.stdout
-        return self.process.stdout.readline().strip() == "ready"
 
     def _answers(self) -> bool:
         """Ask until the program answers; False if it ends before."""
@@ -252,9 +254,14 @@ class EngineServer:
             last=self.log.last_words(),
         )
 
-    def client(self, *, timeout: float = 600) -> httpx.Client:
-        """A client that speaks to this process over its socket."""
-        transport = httpx.HTTPTransport(uds=str(self.socket), limits=NO_KEEPALIVE)
+    def client(self, *, timeout: float = 600) -> "httpx.Client":
+        """A client that speaks to this process over its socket, and uses no connection twice:
+        llama.cpp's server closes one after a streamed answer without saying so.
+        """
+        import httpx
+
+        limits = httpx.Limits(max_keepalive_connections=0)
+        transport = httpx.HTTPTransport(uds=str(self.socket), limits=limits, verify=False)
         return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout)
 
     @property

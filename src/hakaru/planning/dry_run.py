@@ -62,6 +62,32 @@ def check_memory(
     return Check(computed=computed, dry_run=dry_run)
 
 
+class RememberedDryRuns(Struct, frozen=True, kw_only=True):
+    """The engine's dry runs on a machine without accelerators, each asked for once and kept in the
+    ledger: an unchanged file at the same settings is laid out in the same way. (Over accelerators
+    the layers lie as the memory is free now.)
+    """
+
+    engine: Engine
+    ledger: Ledger
+
+    def dry_run(self, path: Path, settings: ContextSettings) -> Footprint:
+        """What the engine would allocate, or found that it would."""
+        file = path.stat()
+        inputs = {
+            "path": str(path.resolve()),
+            "file": [file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino],
+            "settings": settings.as_json(),
+            "engine": lab_build(),
+        }
+        if parts := self.ledger.recall("dry_run", inputs):
+            return Footprint(**parts, source="dry_run")
+        footprint = self.engine.dry_run(path, settings)
+        if not footprint.accelerators:
+            self.ledger.remember("dry_run", inputs, footprint.parts())
+        return footprint
+
+
 def dry_run_at(path: Path, model: Model, settings: ContextSettings, *, engine: Engine) -> Footprint:
     """The engine's own figures for `model`, laid out from the file at `path`, and our assumption
     for the process around it.

@@ -10,6 +10,7 @@ from hakaru.errors import DoesNotFit
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.answer import Fit
+from hakaru.planning.dry_run import RememberedDryRuns
 from hakaru.planning.fit_at import fit_at
 from hakaru.planning.here import leaves_gpu_idle, within
 from hakaru.planning.sentences import verdict_sentence
@@ -67,7 +68,9 @@ def fit_to_load(
         checking(settings, mode.speculation),
         machine=machine,
         ledger=session.ledger,
-        engine=session.lab,
+        engine=session.lab
+        if machine.devices
+        else RememberedDryRuns(engine=session.lab, ledger=session.ledger),
         beside=beside_for(model, mode, machine),
         n_gpu_layers=mode.named_gpu_layers,
     )

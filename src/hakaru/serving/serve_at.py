@@ -32,7 +32,6 @@ from hakaru.planning.dry_run import remember_load
 from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
-from hakaru.serving.limits import limits_of
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
@@ -133,15 +132,18 @@ def serve_at(
         supervisor = supervised(
             model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
         )
-        limits = limits_of(model, fit.settings, sees=mode.projector is not None)
-        loaded = Loaded(supervisor=supervisor, fit=fit, machine=session.machine, entrance=entrance)
-        routes = pages(loaded) if pages else ()
 
         def make_front() -> "Front":
             from hakaru.serving.forwarding import Forwarding
             from hakaru.serving.front import Front  # a web framework, which nobody else needs
             from hakaru.serving.gateway import make_gateway
+            from hakaru.serving.limits import limits_of
 
+            limits = limits_of(model, fit.settings, sees=mode.projector is not None)
+            loaded = Loaded(
+                supervisor=supervisor, fit=fit, machine=session.machine, entrance=entrance
+            )
+            routes = pages(loaded) if pages else ()
             engine = Forwarding(supervisor, limits, queue=queue, log=log.gateway)
             gateway = make_gateway(engine, routes, origins, entrance)
             return Front(gateway, supervisor, entrance.certificate)
@@ -244,10 +246,14 @@ def _answering(
     entrance: Entrance,
 ) -> Iterator[Serving]:
     """The engine started, its record written, and the gateway answering on `listener` in a
-    thread.
+    thread. The gateway is made while the engine loads.
     """
-    front = make_front()
-    deployment = _started(supervisor, listener.getsockname()[1], on_failed=front.leave)
+    made: list[Front] = []
+    deployment = _started(
+        supervisor, listener.getsockname()[1], meanwhile=lambda: made.append(make_front())
+    )
+    (front,) = made
+    supervisor.on_failed = front.leave
     deployment = replace(
         deployment, grows_bytes=grows_bytes, **entrance.address_of(deployment.port)
     )
@@ -290,11 +296,11 @@ def in_thread(
             engines.stop()
 
 
-def _started(supervisor: Supervisor, port: int, *, on_failed: Callable[[], None]) -> Deployment:
-    """Start the engine. Returns the server's record."""
+def _started(supervisor: Supervisor, port: int, *, meanwhile: Callable[[], None]) -> Deployment:
+    """Start the engine, with `meanwhile` while it loads. Returns the server's record."""
     name = supervisor.mode.name_of(supervisor.path)
     try:
-        supervisor.start(on_failed=on_failed)
+        supervisor.start(meanwhile=meanwhile)
     except KeyboardInterrupt as stop:
         supervisor.stop()
         raise Interrupted(

@@ -29,7 +29,8 @@ FIRST_PAUSE_S: Final = 0.2
 class Supervisor:
     """One model, served until `stop`. `on_event` hears about deaths, in one sentence each, and
     `on_line` what the engine says. `before_restart` may raise a HakaruError, why the engine is not
-    to be started again. `on_again` is called when another engine is ready.
+    to be started again. `on_again` is called when another engine is ready, `on_failed` when it dies
+    too often.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Supervisor:
         self._on_event, self._on_line = on_event, on_line
         self._before_restart = before_restart
         self.on_again: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[], None] = lambda: None
         self.state: State = "loading"
         self.restarts = 0
         self.gave_up = False
@@ -63,15 +65,14 @@ class Supervisor:
             raise self.death or EngineDied("the engine is not running.", log=[])
         return self._server
 
-    def start(self, *, on_failed: Callable[[], None] = lambda: None) -> None:
-        """Start the engine and return when it answers. `on_failed` is called if it later dies too
-        often.
+    def start(self, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Start the engine and return when it answers. `meanwhile` is called while it loads.
 
         Raises EngineDied or EngineRefused if it does not come up the first time.
         """
-        if not self._comes_up():
+        if not self._comes_up(meanwhile):
             raise self.death or EngineDied("the engine is not running.", log=[])
-        self._thread = threading.Thread(target=self._watch, args=(on_failed,), daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -90,7 +91,7 @@ class Supervisor:
     def _new(self) -> EngineServer:
         return EngineServer(self.path, self.settings, self.mode, ServerLog(self._on_line))
 
-    def _watch(self, on_failed: Callable[[], None]) -> None:
+    def _watch(self) -> None:
         while self._server is not None:
             self._server.process.wait()
             with self._lock:
@@ -100,10 +101,10 @@ class Supervisor:
             self.death = self._server.death()
             self._server.stop()
             self._on_event(str(self.death))
-            if not self._start_again(on_failed):
+            if not self._start_again():
                 return
 
-    def _start_again(self, on_failed: Callable[[], None]) -> bool:
+    def _start_again(self) -> bool:
         """Start the engine until it comes up: True. False if the supervisor was stopped or gives
         up.
         """
@@ -114,7 +115,7 @@ class Supervisor:
                 and self._deaths[-1] - self._deaths[0] < WITHIN_S
             ):
                 self.state, self.gave_up = "failed", True
-                on_failed()
+                self.on_failed()
                 return False
             if self._stopped.wait(FIRST_PAUSE_S * 2 ** (len(self._deaths) - 1)):
                 return False
@@ -136,7 +137,7 @@ class Supervisor:
             self.on_again()
             return True
 
-    def _comes_up(self) -> bool:
+    def _comes_up(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """Start a process, which `stop` can end while it loads. False if the supervisor was
         stopped.
         """
@@ -146,7 +147,7 @@ class Supervisor:
                 server.stop()
                 return False
             self._server = server
-        _answering(server)
+        _answering(server, meanwhile)
         with self._lock:
             if self._stopped.is_set():
                 server.stop()
@@ -155,12 +156,12 @@ class Supervisor:
         return True
 
 
-def _answering(server: EngineServer) -> EngineServer:
-    """The server, once it has given its first answer; it is ended where it gives none."""
-    server.__enter__()
+def _answering(server: EngineServer, meanwhile: Callable[[], None]) -> None:
+    """Return when the server has given its first answer; it is ended where it gives none."""
     try:
+        meanwhile()
+        server.wait_ready()
         give_first_answer(server)
     except BaseException:
         server.stop()
         raise
-    return server

@@ -11,13 +11,13 @@ import httpx
 
 from hakaru.choosing.evidence import last_choice
 from hakaru.cli.called import given
+from hakaru.cli.next_steps import english_only
 from hakaru.cli.options import ContextOptions, HandOptions
 from hakaru.cli.output import print_aside
 from hakaru.cli.slash_commands import COMMANDS, Talk
 from hakaru.cli.talking import answer_once, talk_on
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.typed_lines import AtTerminal, Piped, Typing
-from hakaru.cli.words import english_only
 from hakaru.engine.mode_of import needs_text
 from hakaru.errors import Interrupted, Misuse
 from hakaru.language import listed, say

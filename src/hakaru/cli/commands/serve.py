@@ -9,15 +9,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
 
-from hakaru.choosing.speculated import spoken
-from hakaru.cli.next_steps import after_dry_run, words_typed
+from hakaru.cli.next_steps import after_dry_run, english_only, words_typed
 from hakaru.cli.options import ContextOptions, HandOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.service_unit import how_to_start, service_unit
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
-from hakaru.cli.words import english_only
 from hakaru.cli.wrapping import whole
 from hakaru.engine.speculation import Speculation
 from hakaru.errors import Misuse, Terminated
@@ -254,6 +252,8 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
 
 def _guesses(way: Speculation, *, is_named: bool) -> str:
     """What guesses ahead: for which there was proof, or which a person named."""
+    from hakaru.choosing.speculated import spoken  # it imports numpy, and few servers guess
+
     if is_named:
         return say(
             "Tokens are guessed ahead, {n} at once, by {name}, as you named it. Whether that is "
