@@ -13,23 +13,28 @@ from hakaru.cli.next_steps import after_dry_run, english_only, words_typed
 from hakaru.cli.options import ContextOptions, HandOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
-from hakaru.cli.service_unit import how_to_start, service_unit
+from hakaru.cli.service_unit import absolute, how_to_start, service_unit
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
 from hakaru.engine.speculation import Speculation
 from hakaru.errors import Misuse, Terminated
 from hakaru.evaluation.served import laid_out
-from hakaru.language import listed, say
+from hakaru.language import listed, say, without_controls
 from hakaru.models.embedded import is_english_only
-from hakaru.servers import running
+from hakaru.servers import HOST, running
 from hakaru.serving.by_hand import AS_HAKARU_CHOOSES
 from hakaru.serving.entrance import Entrance, entrance_for
+from hakaru.serving.port import DEFAULT_PORT
 from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
 from hakaru.session import Session
 from hakaru.units import parse_seconds
 
+OF_ADDRESS: Final = frozenset(
+    ("--generate", "--host", "--port", "--api-key-file", "--insecure", "--private", "--tls-key")
+)
+"""Options that a container has its own values for."""
 DRAIN_S: Final = 10.0
 """How long answers on their way may go on after SIGTERM."""
 
@@ -288,10 +293,47 @@ def _print_service(options: ServeOptions, session: Session) -> int:
             "`api_key` would stand in the file of the service, for all to read; name a file with "
             "`api_key_file`."
         )
+    if options.generate != "systemd":
+        return _print_container(options, session)
     what = _to_serve(options, session)
     words, drain_s = words_typed(without={"--generate"}), parse_seconds(options.drain, least=0)
     print(service_unit(words, model=what.model.path.name, drain_s=drain_s))
     print_aside(how_to_start())
+    return 0
+
+
+def _print_container(options: ServeOptions, session: Session) -> int:
+    """Print what runs it in a container."""
+    from hakaru.cli import container
+
+    if options.tls_cert:
+        raise Misuse("`tls_cert` is not for a container; put TLS before its published port.")
+    what = _to_serve(options, session)
+    fit, _ = plan_to_load(*what, session, memory=options.memory)
+    name, path = options.models[0], what.model.path.absolute()
+    words = [
+        str(path) if word == name else absolute(word) for word in words_typed(without=OF_ADDRESS)
+    ]
+    files = dict.fromkeys([*what.model.parts, *(Path(word) for word in words)])
+    contained = container.Contained(
+        words=container.command_inside(words),
+        files=tuple(file.absolute() for file in files if file.is_absolute() and file.exists()),
+        keys=options.api_key_file or Path("hakaru-keys.txt"),
+        host=options.host or HOST,
+        port=options.port or DEFAULT_PORT,
+        memory_bytes=container.limit_of(fit.total_bytes),
+        drain_s=parse_seconds(options.drain, least=0),
+        model=without_controls(path.name),
+    )
+    match options.generate:
+        case "compose":
+            print(container.compose(contained))
+        case "quadlet":
+            print(container.quadlet(contained))
+        case _:
+            print(container.containerfile())
+    for sentence in container.how_to_run(options.generate or "", contained.keys):
+        print_aside(sentence)
     return 0
 
 

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--generate",
-    type=click.Choice(("systemd",)),
-    help="Print a service that runs this command line, and serve nothing.",
+    type=click.Choice(("systemd", "compose", "quadlet", "containerfile")),
+    help="Print a service or a container that runs this command line, and serve nothing.",
 )
 @click.option(
     "--queue",

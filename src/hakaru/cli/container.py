@@ -1,0 +1,273 @@
+"""`hakaru serve --generate containerfile|compose|quadlet`: the command line that was typed, in a
+container.
+
+No image of hakaru is published, so the image is built from what this hakaru was installed from
+(PEP 610). Inside, user namespaces are usually forbidden, and so is bubblewrap: there the container
+is the isolation. It runs as the person who typed, never as root, with no writable files but its own
+folder in memory, no capability, the model read-only, and the memory of the plan. A container whose
+port is published has a network, on which nothing keeps it from asking out but HF_HUB_OFFLINE. So
+compose puts the server on an internal network, behind a door that forwards its port.
+Sources: the Compose Specification; podman-systemd.unit(5).
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from math import ceil
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+
+from hakaru.cli.service_unit import STOPPING_S, quoted
+from hakaru.language import say
+from hakaru.serving.port import DEFAULT_PORT
+
+KEYS: Final = "/run/secrets/hakaru-keys"
+"""Where the server finds its keys: a container's own address is not this machine's, so it demands
+one.
+"""
+BESIDE: Final = 2**29
+"""Bytes of memory for the gateway, beside the plan of the model."""
+SPARE: Final = 1.1
+"""The plan is to fit the limit with the share that hakaru keeps free."""
+HEALTHY: Final = (
+    f"import urllib.request as r; r.urlopen('http://127.0.0.1:{DEFAULT_PORT}/health', timeout=5)"
+)
+"""The server is healthy once a token was generated, while the engine answers."""
+
+
+class Contained(Struct, frozen=True, kw_only=True):
+    """A command line for a container."""
+
+    words: tuple[str, ...]  # behind `hakaru`; files by the paths that they have in the container
+    files: tuple[Path, ...]  # that it reads, as they are called on this machine
+    keys: Path  # a file with keys, one a line
+    host: str  # the address of this machine at which the port is published
+    port: int
+    memory_bytes: int  # that the container may take
+    drain_s: float
+    model: str
+
+    @property
+    def stops_within_s(self) -> int:
+        """Seconds that it has to end."""
+        return ceil(self.drain_s) + STOPPING_S
+
+
+def limit_of(planned_bytes: int) -> int:
+    """What a container may take whose plan is `planned_bytes`, in whole MiB."""
+    return ceil((planned_bytes * SPARE + BESIDE) / 2**20) * 2**20
+
+
+def command_inside(words: Iterable[str]) -> tuple[str, ...]:
+    """The words as the container runs them: without what is said of the address outside."""
+    inside = ("--host", "0.0.0.0", "--insecure", "--port", str(DEFAULT_PORT))
+    return (*words, *inside, "--api-key-file", KEYS, "--no-private")
+
+
+def containerfile() -> str:
+    """What builds the image."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return "\n".join(
+        (
+            f"FROM docker.io/library/python:{python}-slim",
+            "RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 socat",
+            *_installed(),
+            "ENV HOME=/home/hakaru HF_HUB_OFFLINE=1",
+            "USER 10001",
+            'ENTRYPOINT ["hakaru"]',
+        )
+    )
+
+
+def source() -> Path | None:
+    """The folder from which this hakaru was installed; None: it came from an index or a server."""
+    url = _origin()
+    return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
+
+
+def _installed() -> Iterator[str]:
+    if (folder := source()) and folder.is_dir():
+        yield "COPY pyproject.toml README.md LICENSE constraints.txt /src/"
+        yield "COPY src /src/src"
+        yield "RUN pip install --no-cache-dir --constraint /src/constraints.txt /src"
+    elif folder:
+        yield f"COPY {json.dumps([folder.name, '/'])}"
+        yield f"RUN pip install --no-cache-dir {shlex.quote(f'/{folder.name}')}"
+    else:
+        url = _origin()
+        wanted = f"hakaru @ {url}" if url else f"hakaru=={distribution('hakaru').version}"
+        yield f"RUN pip install --no-cache-dir {shlex.quote(wanted)}"
+
+
+def _origin() -> str:
+    """The address from which this hakaru was installed; empty: it came from an index."""
+    try:
+        told = json.loads(distribution("hakaru").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return ""
+    url = str(told.get("url", ""))
+    if vcs := told.get("vcs_info"):
+        return f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+    return url
+
+
+def context() -> Path:
+    """The folder from which the image is built."""
+    folder = source()
+    if folder is None:
+        return Path.cwd()
+    return folder if folder.is_dir() else folder.parent
+
+
+def compose(contained: Contained) -> str:
+    """The file for `docker compose` or `podman-compose`. Values are JSON, which is YAML, too."""
+    reads = [
+        {"type": "bind", "source": str(file.resolve()), "target": str(file), "read_only": True}
+        for file in contained.files
+    ]
+    build = {"context": str(context()), "dockerfile_inline": containerfile() + "\n"}
+    locked = {
+        "image": "localhost/hakaru",
+        "user": f"{os.getuid() or 10001}:{os.getgid() or 10001}",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "unless-stopped",
+    }
+    server = locked | {
+        "build": build,
+        "command": list(contained.words),
+        "networks": ["inside"],
+        "tmpfs": ["/home/hakaru:mode=1777", "/tmp"],
+        "volumes": reads,
+        "secrets": ["hakaru-keys"],
+        "mem_limit": contained.memory_bytes,
+        "memswap_limit": contained.memory_bytes,
+        "stop_grace_period": f"{contained.stops_within_s}s",
+        "healthcheck": {
+            "test": ["CMD", "python", "-c", HEALTHY],
+            "interval": "30s",
+            "timeout": "10s",
+            "start_period": "10m",
+        },
+    }
+    forward = ["-d0", f"TCP-LISTEN:{DEFAULT_PORT},fork,reuseaddr", f"TCP:hakaru:{DEFAULT_PORT}"]
+    door = locked | {
+        "depends_on": {"hakaru": {"condition": "service_healthy"}},
+        "entrypoint": ["socat"],
+        "command": forward,
+        "networks": ["inside", "outside"],
+        "ports": [f"{_published(contained.host)}:{contained.port}:{DEFAULT_PORT}"],
+    }
+    file = {
+        "name": "hakaru",
+        "services": {"hakaru": server, "door": door},
+        "networks": {"inside": {"internal": True}, "outside": {}},
+        "secrets": {"hakaru-keys": {"file": str(contained.keys.absolute())}},
+    }
+    return "\n".join(
+        (
+            f"# hakaru serves {contained.model}. The server stands on a network without a way",
+            "# out; the door alone forwards its port. The image has the engine for processors.",
+            *_yaml(_escaped(file), ""),
+        )
+    )
+
+
+def _published(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _escaped(value: object) -> object:
+    """`value` with every `$` twice: compose puts variables in their place otherwise."""
+    if isinstance(value, dict):
+        return {key: _escaped(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
+
+
+def _yaml(value: object, indent: str) -> Iterator[str]:
+    """The lines of a mapping: tables are indented, all else is JSON."""
+    assert isinstance(value, dict)
+    for key, one in value.items():
+        if isinstance(one, dict) and one:
+            yield f"{indent}{key}:"
+            yield from _yaml(one, f"{indent}  ")
+        elif isinstance(one, str) and "\n" in one:
+            yield f"{indent}{key}: |"
+            yield from (f"{indent}  {line}" for line in one.splitlines())
+        else:
+            yield f"{indent}{key}: {json.dumps(one, ensure_ascii=False)}"
+
+
+def quadlet(contained: Contained) -> str:
+    """The unit for Podman's generator, of a container of the person who typed it."""
+    mounts = [_mount(file) for file in contained.files]
+    keys, limit = KEYS.rpartition("/")[2], contained.memory_bytes
+    return "\n".join(
+        (
+            "# The container has a network, since its port is published: hakaru asks nothing out,",
+            "# but nothing keeps it from asking. The image has the engine for processors; build it",
+            f"# by the file that --generate containerfile prints, in {context()}",
+            "[Unit]",
+            f"Description=hakaru serves {contained.model.replace('%', '%%')}",
+            "",
+            "[Container]",
+            "Image=localhost/hakaru:latest",
+            f"Exec={' '.join(map(quoted, contained.words))}",
+            f"PublishPort={_published(contained.host)}:{contained.port}:{DEFAULT_PORT}",
+            *mounts,
+            f"Secret={keys},type=mount,mode=0444",
+            "UserNS=keep-id",
+            f"User={os.getuid() or 10001}",
+            "ReadOnly=true",
+            "Tmpfs=/home/hakaru:mode=1777",
+            "DropCapability=all",
+            "NoNewPrivileges=true",
+            f"PodmanArgs=--memory={limit} --memory-swap={limit}",
+            f'HealthCmd=python -c "{HEALTHY}"',
+            "HealthInterval=30s",
+            "HealthTimeout=10s",
+            "HealthStartPeriod=10m",
+            "",
+            "[Service]",
+            "Restart=on-failure",
+            f"TimeoutStopSec={contained.stops_within_s}",
+            "",
+            "[Install]",
+            "WantedBy=default.target",
+        )
+    )
+
+
+def _mount(file: Path) -> str:
+    said = f"type=bind,source={file.resolve()},destination={file},readonly=true"
+    return f"Mount={said.replace('%', '%%').replace('$', '$$')}"
+
+
+def how_to_run(kind: str, keys: Path) -> Sequence[str]:
+    """What to do with the file, in sentences."""
+    make = f"hakaru key add container > {shlex.quote(str(keys))}"
+    if kind == "containerfile":
+        build = f"podman build -t localhost/hakaru -f FILE {shlex.quote(str(context()))}"
+        return [say("Build the image with it: {command}", command=build)]
+    told = [] if keys.is_file() else [say("Clients need a key; make one: {command}", command=make)]
+    if kind == "compose":
+        told.append(say("Put it into compose.yaml, then: docker compose up --wait"))
+    else:
+        told.append(
+            say(
+                "Put it into ~/.config/containers/systemd/hakaru.container, then: podman secret "
+                "create hakaru-keys {keys} && systemctl --user daemon-reload && systemctl --user "
+                "start hakaru",
+                keys=shlex.quote(str(keys)),
+            )
+        )
+    return told
