@@ -13,7 +13,7 @@ from typing import Any
 from hakaru.engine.core_dump import leave_no_core_dump
 from hakaru.engine.orphan import die_with_parent
 from hakaru.engine.sampling import SPELLINGS
-from hakaru.engine.server_flags import VERBOSITY
+from hakaru.engine.server_flags import SIMILARITY, VERBOSITY
 from hakaru.engine.speculation import N_MATCH, TYPES
 
 
@@ -40,6 +40,7 @@ def main() -> None:
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
     params.cache_ram_mib = 0
+    params.slot_prompt_similarity = SIMILARITY
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False
     params.endpoint_metrics = True

@@ -14,6 +14,11 @@ from hakaru.engine.speculation import N_MATCH, TYPES
 from hakaru.memory.settings import ContextSettings
 
 VERBOSITY: Final = 4  # the level at which the buffers are logged
+SIMILARITY: Final = 0.5
+"""The part of a prompt that a slot must hold already for that slot to be taken; otherwise the one
+that was used longest ago is. With the engine's own 0.1 two agents with the same tools and system
+prompt take one slot in turn, and each reads its whole conversation again (benchmarks/agent.py).
+"""
 
 
 def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str]:
@@ -28,6 +33,7 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
         "--threads": request["n_threads"],
         "--threads-batch": request["n_threads"],
         "--cache-ram": 0,  # llama-server would reserve up to 8 GiB of host memory for old prompts
+        "--slot-prompt-similarity": SIMILARITY,
         "--fit": "off",  # never a smaller context than the one asked for
         "--log-verbosity": VERBOSITY,
     }
