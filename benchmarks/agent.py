@@ -91,8 +91,9 @@ class Agent:
         self.random = random.Random(self.seed)
         system = "You are a careful engineer. Use the tools, one at a time, until the task is done."
         self.messages = [
-            {"role": "system", "content": system}, {"role": "user", "content": self.task},
-        ]  # fmt: skip
+            {"role": "system", "content": system},
+            {"role": "user", "content": self.task},
+        ]
 
     def turn(self, client: httpx.Client) -> "Turn":
         """Ask for the next call, and append one and what the tool gave."""
@@ -100,9 +101,10 @@ class Agent:
         name = f"call_{len(self.messages)}"
         arguments = json.dumps({"path": f"src/{self.random.choice(WORDS)}.py"})
         call = {
-            "id": name, "type": "function",
+            "id": name,
+            "type": "function",
             "function": {"name": "read_file", "arguments": arguments},
-        }  # fmt: skip
+        }
         result = " ".join(self.random.choices(WORDS, k=RESULT_LETTERS // 5))
         self.messages += [
             {"role": "assistant", "content": "I look.", "tool_calls": [call]},

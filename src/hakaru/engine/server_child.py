@@ -39,8 +39,7 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
-    params.cache_ram_mib = 0
-    params.slot_prompt_similarity = SIMILARITY
+    params.cache_ram_mib, params.slot_prompt_similarity = 0, SIMILARITY
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False
     params.endpoint_metrics = True
