@@ -18,7 +18,7 @@ FLOORS = (
     {"errors", "language", "units", "places", "pool", "text_files", "trust"},
     {"formats"},
     {"models", "hardware"},
-    {"memory"},
+    {"memory", "clusters"},
     {"ledger"},
     {"engine"},
     {"session", "servers"},

@@ -18,6 +18,7 @@ KEPT = {
         "cpp",
         "server",
         "GGUF",
+        "TOML",
         "GPU",
         "CPU",
         "JSON",

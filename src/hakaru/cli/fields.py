@@ -8,7 +8,8 @@ from typing import Final
 
 _AS_IT_IS: Final = (
     "alias", "allow_origin", "answer_tokens", "api_key", "api_key_file", "backend", "bits",
-    "bpw", "calibrate", "chat_template", "cloud", "converter", "depth", "draft",
+    "bpw", "calibrate", "chat_template", "cloud", "cluster",
+    "converter", "depth", "draft",
     "drain", "dry_run", "electricity", "fit",
     "for_hardware", "force", "full_speed", "generate", "hardware", "host", "idle", "importance",
     "insecure",

@@ -54,6 +54,7 @@ class Device(Struct, frozen=True, kw_only=True):
     rates: Rates | None = None  # None: unknown
     source: str = "system"  # who tells these figures, such as "NVML"
     label_gib: float | None = None  # size that it is sold with; None: `total_bytes` is that size
+    is_host: bool = False  # RAM that another machine offers as a device, by llama.cpp's RPC
 
     @property
     def label_gigabytes(self) -> float:

@@ -44,6 +44,7 @@ class Fit(Struct, frozen=True, kw_only=True):
     max_context: int | None  # tokens, the most that fit; None if not asked for
     extras: tuple[Extra, ...] = ()  # what is loaded beside the model
     is_modelled: bool = True  # False: caches and compute of a device are assumed
+    rpc_flags: tuple[str, ...] = ()  # with which llama-server reaches the nodes of a cluster
     speed: SpeedPrediction | None = None  # None: not asked for
     found: Found | None = None  # how the model was found, where it was named by a text
 
@@ -77,7 +78,7 @@ class Fit(Struct, frozen=True, kw_only=True):
         """The arguments of llama-server that make this plan; none for what does not fit."""
         if self.verdict == "does_not_fit":
             return []
-        return self.placement.layout.server_flags(self.settings)
+        return [*self.rpc_flags, *self.placement.layout.server_flags(self.settings)]
 
     def explanation(self) -> list[Term]:
         """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not

@@ -33,7 +33,7 @@ like in ggml/include.
 
 def backend_of(device: Device) -> Backend:
     """The backend that is assumed for an accelerator."""
-    return OF_VENDOR[device.vendor]
+    return "cpu" if device.is_host else OF_VENDOR[device.vendor]
 
 
 def backend_named(name: str) -> Backend | None:

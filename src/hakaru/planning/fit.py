@@ -5,15 +5,18 @@ from typing import Unpack
 
 from msgspec.structs import replace
 
+from hakaru.clusters.cluster import Cluster
+from hakaru.clusters.cluster_file import read_cluster
 from hakaru.engine.unused import idle_gpu
 from hakaru.errors import Misuse
-from hakaru.hardware.machine import Hardware
+from hakaru.hardware.machine import Hardware, Machine
 from hakaru.memory.context import Context, any_settings_for
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset, read_language_model, read_model
 from hakaru.models.presets import preset_asked, which_preset
 from hakaru.models.sources.eyes import projector_of
 from hakaru.models.sources.find import Reference, find_model
+from hakaru.models.sources.found import Found
 from hakaru.planning.answer import Fit
 from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
@@ -30,6 +33,7 @@ def fit(
     model: Reference,
     *,
     hardware: str | None = None,
+    cluster: Path | None = None,
     memory: str | int | None = None,
     preset: str | None = None,
     bits: str | int | None = None,
@@ -50,42 +54,76 @@ def fit(
 
     `hardware` names a machine, such as "2x L4" or "RTX 4090 + 64GiB RAM"; without it, it is this
     machine with the memory that is free now. `memory` is the most that may be used of it, such as
-    "16GiB": of all GPUs together, and of the RAM. `preset`, or the `bits` of the usual one, judges
-    the model as it would be at such a preset, which nobody needs to have built. A projector
-    (`mmproj`, or with `vision` the one that lies beside the model), a `draft` model or the model's
-    own layers for multi-token prediction (`mtp`) are loaded beside it. `find_max` also looks for
-    the longest context that fits. The speed is predicted behind `depth` tokens of context. Nothing
-    but headers is fetched. Raises Misuse, ModelError, Offline and EngineError.
+    "16GiB": of all GPUs together, and of the RAM. `cluster` is a file that describes several
+    machines (`clusters.cluster_file`), which llama.cpp joins by its RPC; no speed is predicted for
+    them. `preset`, or the `bits` of the usual one, judges the model as it would be at such a
+    preset, which nobody needs to have built. A projector (`mmproj`, or with `vision` the one that
+    lies beside the model), a `draft` model or the model's own layers for multi-token prediction
+    (`mtp`) are loaded beside it. `find_max` also looks for the longest context that fits. The speed
+    is predicted behind `depth` tokens of context. Nothing but headers is fetched. Raises Misuse,
+    ModelError, Offline and EngineError.
     """
     preset = preset_asked(preset, bits)
     limit = None if memory is None else size_in_bytes(memory)
-    if vision and mmproj:
-        raise Misuse("`mmproj` and `vision` both say which projector; give one of them.")
-    place = named_place(hardware, limit)
+    nodes = _nodes(cluster, hardware, limit) if cluster else None
+    place = nodes.seen_by_llama_cpp() if nodes else named_place(hardware, limit)
     found = find_model(model)
-    mmproj = projector_of(found) if vision else mmproj
+    mmproj = _projector(found, mmproj) if vision else mmproj
     whole = model if isinstance(model, Model) else read_language_model(found.path)
     settings = any_settings_for(whole, kv_unified=kv_unified, **context)
     session = session or Session.here(keeps=False)
-    machine = beside_servers(session.machine_now(), whole.parts)
-    if place is None:
-        session.warn_of_silence(machine)
-        machine = limited(machine, limit, session.warn)
+    machine = _machine(session, whole, limit, is_asked=place is None)
     variant = as_preset(whole, preset) if preset else whole
     where = place or Hardware(accelerators=machine.devices)
+    beside = _beside(variant, where, mmproj, draft, mtp=mtp, ask_engine=source != "computed")
     answer = fit_at(
         whole, settings, machine=machine, ledger=session.ledger, engine=session.lab,
-        hardware=place, source=source, find_max=find_max, preset=preset,
-        beside=_beside(variant, where, mmproj, draft, mtp=mtp, ask_engine=source != "computed"),
+        hardware=place, source=source, find_max=find_max, preset=preset, beside=beside,
     )  # fmt: skip
     if place is None and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))
-    notes = [found.note, which_preset(bits) if bits is not None else "", *answer.hardware.notes]
-    for note in filter(None, notes):
+    of_bits = which_preset(bits) if bits is not None else ""
+    for note in filter(None, (found.note, of_bits, *answer.hardware.notes)):
         session.note(note)
+    answer = replace(answer, found=found)
+    if nodes:
+        return _over(nodes, answer)
     files = timed_files(session.ledger, machine) if place is None else ()
-    speed = speed_of(answer, depth, files, users=settings.n_parallel)
-    return replace(answer, found=found, speed=speed)
+    return replace(answer, speed=speed_of(answer, depth, files, users=settings.n_parallel))
+
+
+def _machine(session: Session, model: Model, limit: int | None, *, is_asked: bool) -> Machine:
+    """This machine, less what servers of other models hold; `is_asked` if the question is whether
+    the model fits here, in at most `limit` bytes.
+    """
+    machine = beside_servers(session.machine_now(), model.parts)
+    if is_asked:
+        session.warn_of_silence(machine)
+        machine = limited(machine, limit, session.warn)
+    return machine
+
+
+def _projector(found: Found, named: Path | None) -> Path | None:
+    """The projector that lies beside the model. Raises Misuse where one was named, too."""
+    if named:
+        raise Misuse("`mmproj` and `vision` both say which projector; give one of them.")
+    return projector_of(found)
+
+
+def _nodes(path: Path, hardware: str | None, limit: int | None) -> Cluster:
+    """The cluster in the file at `path`. Raises Misuse."""
+    if hardware is not None or limit is not None:
+        raise Misuse("`cluster` says what there is; leave `hardware` and `memory` out.")
+    return read_cluster(path)
+
+
+def _over(nodes: Cluster, answer: Fit) -> Fit:
+    """The answer with the flags that join `nodes`. The split is said: llama.cpp's own would take
+    all RAM of a worker for free.
+    """
+    layout = replace(answer.placement.layout, default_split=False)
+    placement = replace(answer.placement, layout=layout)
+    return replace(answer, placement=placement, rpc_flags=tuple(nodes.rpc_flags()))
 
 
 def _beside(

@@ -25,6 +25,7 @@ class FitOptions(ContextOptions):
     type_: str | None  # a preset that nobody needs to have built
     bits: str | None  # of the usual preset: 4 is Q4_K_M
     hardware: str | None
+    cluster: Path | None
     memory: str | None
     mmproj: Path | None
     vision: bool
@@ -51,6 +52,7 @@ def run(options: FitOptions) -> int:
     answer = fit(
         options.model,
         hardware=options.hardware,
+        cluster=options.cluster,
         memory=options.memory,
         preset=options.type_,
         bits=options.bits,

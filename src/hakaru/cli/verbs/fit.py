@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "As the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
 @hardware_option
+@click.option("--cluster", type=PATH, help="Several machines, as a TOML file describes them.")
 @context_options
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
 @click.option("--vision", is_flag=True, help="Its own projector is loaded beside it.")

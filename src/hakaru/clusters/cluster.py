@@ -1,0 +1,89 @@
+"""A cluster as a value: its nodes, the links between them, and the machine that an engine sees.
+Pure.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hakaru.hardware.machine import Device, Hardware
+
+RPC_PORT: Final = 50052
+"""At which a worker listens where nothing else is said. Source: llama.cpp, tools/rpc."""
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """One machine of a cluster."""
+
+    name: str
+    address: str  # at which the other nodes reach it: a host name or an IP address
+    hardware: Hardware
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """How fast two nodes reach each other."""
+
+    gbit_per_s: float
+    ping_ms: float  # there and back
+
+
+class Cluster(Struct, frozen=True, kw_only=True):
+    """Nodes, of which the first is the head: the server runs there."""
+
+    nodes: tuple[Node, ...]
+    network: Link | None = None  # between two nodes that have no link of their own; None: unknown
+    links: Mapping[frozenset[str], Link]  # by the names of the two nodes
+
+    @property
+    def head(self) -> Node:
+        """The node that the server runs on."""
+        return self.nodes[0]
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        """The nodes that offer their devices to the head."""
+        return self.nodes[1:]
+
+    def between(self, one: Node, other: Node) -> Link | None:
+        """The link between two nodes; None where nobody told."""
+        return self.links.get(frozenset({one.name, other.name}), self.network)
+
+    def rpc_flags(self) -> list[str]:
+        """The arguments with which llama-server, on the head, reaches its workers."""
+        if not self.workers:
+            return []
+        return ["--rpc", ",".join(f"{node.address}:{RPC_PORT}" for node in self.workers)]
+
+    def seen_by_llama_cpp(self) -> Hardware:
+        """The machine that llama.cpp sees from the head: the devices of the workers, in the order
+        of the nodes, then its own, with the head's RAM.
+
+        Source: llama.cpp, llama_prepare_model_devices (RPC devices are put before all others).
+        """
+        offered = [
+            _named(node, device) for node in self.workers for device in _offered_by(node.hardware)
+        ]
+        own = self.head.hardware
+        return Hardware(
+            accelerators=(*offered, *(_named(self.head, device) for device in own.accelerators)),
+            ram=own.ram and _named(self.head, own.ram),
+            notes=tuple(f"{n.name}: {note}" for n in self.nodes for note in n.hardware.notes),
+            text=" + ".join(node.name for node in self.nodes),
+        )
+
+
+def _offered_by(hardware: Hardware) -> tuple[Device, ...]:
+    """The devices that llama.cpp's RPC worker offers: accelerators, or else its RAM.
+
+    Source: llama.cpp, tools/rpc/rpc-server.cpp (get_devices).
+    """
+    if hardware.accelerators or hardware.ram is None:
+        return hardware.accelerators
+    return (replace(hardware.ram, is_host=True),)
+
+
+def _named(node: Node, device: Device) -> Device:
+    """The device with its node's name before its own."""
+    return replace(device, name=f"{node.name}: {device.name}")

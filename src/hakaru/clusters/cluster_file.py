@@ -1,0 +1,202 @@
+"""`cluster.toml`: the nodes of a cluster and the links between them, as a person writes them.
+
+    [[node]]                                # the first is the head: the server runs there
+    name = "desk"
+    address = "192.168.1.20"
+    hardware = "RTX 3090 + 64GiB RAM"       # as `hakaru fit --hardware` reads it
+
+    [[node]]
+    name = "attic"
+    address = "192.168.1.21"
+    hardware_file = "attic.json"            # what `hakaru hardware --json` printed there
+
+    [network]                               # between all nodes; left out, it is not known
+    gbit_per_s = 1
+    ping_ms = 0.3
+
+    [[link]]                                # between two of them
+    between = ["desk", "attic"]
+    gbit_per_s = 10
+    ping_ms = 0.1
+
+`file_schema` describes it as JSON Schema.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hakaru.clusters.cluster import Cluster, Link, Node
+from hakaru.errors import Misuse
+from hakaru.hardware.machine import Hardware, ram_device
+from hakaru.hardware.machine_json import machine_from_json
+from hakaru.hardware.named_machine import parse_hardware
+from hakaru.language import say
+from hakaru.text_files import decoded
+
+SCHEMA: Final = "hakaru.cluster/1"
+MOST_NODES: Final = 1_000
+Where = tuple[str | int, ...]
+"""The way to a value in the file, such as `("node", 1, "hardware")`."""
+
+_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
+_Speed = Annotated[float, Meta(gt=0, le=100_000)]
+_Delay = Annotated[float, Meta(ge=0, le=10_000)]
+
+
+class _Node(Struct, frozen=True, forbid_unknown_fields=True):
+    """A machine."""
+
+    name: _Name
+    address: Annotated[str, Meta(min_length=1)]
+    hardware: str | None = None
+    hardware_file: str | None = None
+
+
+class _Network(Struct, frozen=True, forbid_unknown_fields=True):
+    """How fast any two nodes reach each other."""
+
+    gbit_per_s: _Speed
+    ping_ms: _Delay
+
+
+class _Link(Struct, frozen=True, forbid_unknown_fields=True):
+    """How fast two nodes reach each other."""
+
+    between: tuple[str, str]
+    gbit_per_s: _Speed
+    ping_ms: _Delay
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    """A cluster."""
+
+    node: Annotated[tuple[_Node, ...], Meta(min_length=1, max_length=MOST_NODES)]
+    network: _Network | None = None
+    link: tuple[_Link, ...] = ()
+
+
+def file_schema() -> dict[str, Any]:
+    """The JSON Schema of a cluster file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA} | (
+        msgspec.json.schema(_File)
+    )
+
+
+def read_cluster(path: Path) -> Cluster:
+    """The cluster in the file at `path`. Raises Misuse, with the line."""
+    return _Reader(path, decoded(path)).cluster()
+
+
+class _Reader:
+    """One file that is read."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path, self._text = path, text
+
+    def cluster(self) -> Cluster:
+        """What it says. Raises Misuse."""
+        file = self._file()
+        self._refuse_twins("name", (node.name for node in file.node))
+        self._refuse_twins("address", (node.address for node in file.node))
+        nodes = tuple(
+            Node(name=node.name, address=node.address, hardware=self._hardware(i, node))
+            for i, node in enumerate(file.node)
+        )
+        network = _link(file.network) if file.network else None
+        return Cluster(nodes=nodes, network=network, links=dict(self._links(file)))
+
+    def _file(self) -> _File:
+        try:
+            return msgspec.convert(tomllib.loads(self._text), _File)
+        except tomllib.TOMLDecodeError as error:
+            raise Misuse("{path}: no TOML: {reason}.", path=self._path, reason=error) from error
+        except msgspec.ValidationError as error:
+            reason, _, at = str(error).partition(" - at `$.")
+            where = _way(at.removesuffix("`"))
+            if unknown := re.search("unknown field `(.*)`", reason):
+                where = *where, unknown[1]
+            raise self._wrong(where, f"{reason[:1].lower()}{reason[1:]}") from error
+
+    def _hardware(self, i: int, node: _Node) -> Hardware:
+        if (node.hardware is None) == (node.hardware_file is None):
+            raise self._wrong(("node", i), say("expected one of 'hardware' and 'hardware_file'"))
+        if node.hardware is not None:
+            try:
+                return parse_hardware(node.hardware)
+            except Misuse as error:
+                raise self._wrong(("node", i, "hardware"), str(error).removesuffix(".")) from error
+        assert node.hardware_file is not None
+        path = self._path.parent / node.hardware_file
+        try:
+            machine = machine_from_json(json.loads(decoded(path)))
+        except (Misuse, ValueError) as error:
+            where = "node", i, "hardware_file"
+            raise self._wrong(where, str(error).removesuffix(".")) from error
+        return Hardware(
+            accelerators=machine.accelerators if machine.has_gpu else (),
+            ram=ram_device(machine.memory),
+        )
+
+    def _links(self, file: _File) -> Iterator[tuple[frozenset[str], Link]]:
+        names, seen = {node.name for node in file.node}, set[frozenset[str]]()
+        for i, link in enumerate(file.link):
+            where = "link", i, "between"
+            if strangers := sorted({*link.between} - names):
+                raise self._wrong(where, say("no node is called '{name}'", name=strangers[0]))
+            if (pair := frozenset(link.between)) in seen or len(pair) == 1:
+                raise self._wrong(where, say("expected two nodes that no other link joins"))
+            seen.add(pair)
+            yield pair, _link(link)
+
+    def _refuse_twins(self, key: str, values: Iterable[str]) -> None:
+        seen = set[str]()
+        for i, value in enumerate(values):
+            if value in seen:
+                reason = say("two nodes have the {key} '{value}'", key=key, value=value)
+                raise self._wrong(("node", i, key), reason)
+            seen.add(value)
+
+    def _wrong(self, where: Where, reason: str) -> Misuse:
+        return Misuse(
+            "{path}, line {line}: {reason}.",
+            path=self._path,
+            line=line_of(self._text, where),
+            reason=reason,
+        )
+
+
+def line_of(text: str, where: Where) -> int:
+    """The line of a TOML text, from 1, in which the value at `where` stands; that of its table
+    where the value does not stand there, and else 1.
+    """
+    table, *rest = where or ("",)
+    index = rest.pop(0) if rest and isinstance(rest[0], int) else 0
+    key, found, is_inside, n_seen = rest[0] if rest else None, 1, False, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?\s*([\w-]+)\s*\]", line):
+            is_inside = header[1] == table and n_seen == index
+            n_seen += header[1] == table
+            if is_inside:
+                found = number
+        elif (written := re.match(r"""\s*["']?([\w-]+)["']?\s*=""", line)) and (
+            (is_inside and written[1] == key) or (found == 1 and written[1] == table)
+        ):
+            return number
+    return found
+
+
+def _way(text: str) -> Where:
+    """`node[1].hardware` as its parts."""
+    parts = re.findall(r"(\w+)|\[(\d+)\]", text)
+    return tuple(name or int(index) for name, index in parts)
+
+
+def _link(link: _Network | _Link) -> Link:
+    return Link(gbit_per_s=link.gbit_per_s, ping_ms=link.ping_ms)

@@ -1,0 +1,145 @@
+"""`cluster.toml`: what it may say, and what is told of one that is wrong."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from hakaru.clusters.cluster_file import file_schema, line_of, read_cluster
+from hakaru.errors import Misuse
+from hakaru.hardware.probe import probe_machine
+
+DESK = '[[node]]\nname = "desk"\naddress = "10.0.0.1"\nhardware = "RTX 3090 + 64GiB RAM"\n'
+ATTIC = '[[node]]\nname = "attic"\naddress = "10.0.0.2"\nhardware = "32GiB RAM"\n'
+GIB = 2**30
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "cluster.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_first_node_is_the_head_and_workers_offer_their_devices(tmp_path: Path) -> None:
+    """llama.cpp's order: the workers' devices, then the head's own; RAM where there is no other."""
+    cluster = read_cluster(written(tmp_path, DESK + ATTIC))
+    assert [node.name for node in cluster.nodes] == ["desk", "attic"]
+    seen = cluster.seen_by_llama_cpp()
+    assert [(d.name, d.is_host) for d in seen.accelerators] == [
+        ("attic: RAM", True),
+        ("desk: NVIDIA GeForce RTX 3090", False),
+    ]
+    assert seen.ram and (seen.ram.name, seen.ram.total_bytes) == ("desk: RAM", 64 * GIB)
+    assert cluster.rpc_flags() == ["--rpc", "10.0.0.2:50052"]
+
+
+def test_one_node_is_a_machine(tmp_path: Path) -> None:
+    """Nothing is joined."""
+    cluster = read_cluster(written(tmp_path, DESK))
+    assert cluster.rpc_flags() == []
+    assert [d.name for d in cluster.seen_by_llama_cpp().accelerators] == [
+        "desk: NVIDIA GeForce RTX 3090"
+    ]
+
+
+def test_a_link_comes_before_the_network(tmp_path: Path) -> None:
+    """In either direction; what nobody told is not known."""
+    links = '[[link]]\nbetween = ["attic", "desk"]\ngbit_per_s = 10\nping_ms = 0.1\n'
+    third = ATTIC.replace("attic", "cellar").replace("0.2", "0.3")
+    network = "[network]\ngbit_per_s = 1\nping_ms = 0.5\n"
+    cluster = read_cluster(written(tmp_path, DESK + ATTIC + third + network + links))
+    desk, attic, cellar = cluster.nodes
+    for one, other in ((desk, attic), (attic, desk)):
+        assert (link := cluster.between(one, other)) and link.gbit_per_s == 10
+    assert (link := cluster.between(desk, cellar)) and link.ping_ms == 0.5
+    alone = read_cluster(written(tmp_path, DESK + ATTIC))
+    assert alone.between(*alone.nodes) is None
+
+
+def test_a_node_is_what_hakaru_hardware_printed_there(tmp_path: Path) -> None:
+    """The file lies beside the cluster's."""
+    machine = probe_machine()
+    told = {"schema": "hakaru.hardware/1", **machine.as_json()}
+    (tmp_path / "here.json").write_text(json.dumps(told), encoding="utf-8")
+    node = '[[node]]\nname = "here"\naddress = "::1"\nhardware_file = "here.json"\n'
+    (found,) = read_cluster(written(tmp_path, node)).nodes
+    assert found.hardware.ram
+    assert found.hardware.ram.usable_bytes == machine.memory.available_bytes
+    assert len(found.hardware.accelerators) == (len(machine.accelerators) if machine.has_gpu else 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("[[node]\n", None, "no TOML"),
+        ("", 1, "missing required field `node`"),
+        ("nodes = 3\n" + DESK, 1, "unknown field `nodes`"),
+        (DESK + 'colour = "red"\n', 5, "unknown field `colour`"),
+        (DESK + ATTIC + 'hardware_file = "a.json"\n', 5, "one of 'hardware' and 'hardware_file'"),
+        (DESK + ATTIC.replace("attic", "desk"), 6, "two nodes have the name 'desk'"),
+        (DESK + ATTIC.replace("0.2", "0.1"), 7, "two nodes have the address '10.0.0.1'"),
+        (DESK + ATTIC.replace("32GiB RAM", "RTX 9999"), 8, "RTX 9999"),
+        (DESK + ATTIC.replace('"10.0.0.2"', "3"), 7, "expected `str`, got `int`"),
+        (DESK + ATTIC.replace("attic", "at tic"), 6, "matching regex"),
+        (DESK + "[network]\ngbit_per_s = 0\nping_ms = 1\n", 6, "`float` > 0"),
+        (DESK + "[network]\ngbit_per_s = 1\n", 5, "missing required field `ping_ms`"),
+        (
+            DESK + '[[link]]\nbetween = ["desk", "tower"]\ngbit_per_s = 1\nping_ms = 1\n',
+            6,
+            "no node is called 'tower'",
+        ),
+        (
+            DESK + '[[link]]\nbetween = ["desk", "desk"]\ngbit_per_s = 1\nping_ms = 1\n',
+            6,
+            "expected two nodes",
+        ),
+        (DESK.replace("hardware = ", "hardware_file = "), 4, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(
+    tmp_path: Path, text: str, line: int | None, reason: str
+) -> None:
+    """One sentence each."""
+    with pytest.raises(Misuse) as told:
+        read_cluster(written(tmp_path, text))
+    assert reason in str(told.value)
+    assert line is None or f"cluster.toml, line {line}: " in str(told.value)
+
+
+def test_a_file_of_another_kind_is_no_machine(tmp_path: Path) -> None:
+    """`hakaru hardware --json` has a schema of its own."""
+    (tmp_path / "a.json").write_text('{"schema": "hakaru.fit/1"}', encoding="utf-8")
+    node = '[[node]]\nname = "here"\naddress = "::1"\nhardware_file = "a.json"\n'
+    with pytest.raises(Misuse, match="line 4: expected what hakaru hardware --json prints"):
+        read_cluster(written(tmp_path, node))
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        (("node", 0, "name"), 3),
+        (("node", 1, "name"), 7),
+        (("node", 1, "missing"), 6),
+        (("node", 7), 1),
+        (("network", "ping_ms"), 10),
+        (("title",), 1),
+        ((), 1),
+    ],
+)
+def test_lines_are_found(where: tuple[str | int, ...], line: int) -> None:
+    """Of keys, else of their tables, else the first."""
+    text = (
+        'title = "x"\n[[node]]\nname = "a"\n\n# name = "no"\n[[node]]\nname = "b"\n'
+        "[network]\ngbit_per_s = 1\nping_ms = 2\n"
+    )
+    assert line_of(text, where) == line
+
+
+def test_the_schema_describes_the_file() -> None:
+    """A validator takes what the reader takes."""
+    jsonschema.Draft202012Validator.check_schema(file_schema())
+    node = {"name": "a", "address": "b", "hardware": "24GiB"}
+    jsonschema.validate({"node": [node]}, file_schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"node": [node | {"colour": "red"}]}, file_schema())

@@ -1,0 +1,105 @@
+"""A model over several machines: the plan, and where llama.cpp's RPC really puts it."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from hakaru.errors import Misuse
+from hakaru.planning.answer import Fit
+from hakaru.planning.fit import fit
+from over_rpc import workers_of
+
+NODES = """
+[[node]]
+name = "desk"
+address = "127.0.0.1"
+hardware = "16GiB RAM"
+
+[[node]]
+name = "attic"
+address = "127.0.0.2"
+hardware = "8GiB RAM"
+
+[[node]]
+name = "cellar"
+address = "127.0.0.3"
+hardware = "4GiB RAM"
+"""
+MIB = 2**20
+_BUFFER = re.compile(r"RPC\d+\[(\S+)\] (model|KV|compute) buffer size = +([\d.]+) MiB")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Path:
+    path = tmp_path / "cluster.toml"
+    path.write_text(NODES, encoding="utf-8")
+    return path
+
+
+def test_the_split_is_said(tiny: Path, cluster: Path) -> None:
+    """In llama.cpp's own flags: the workers in the file's order, and a share for each."""
+    plan = fit(tiny, cluster=cluster, source="computed", n_ctx=256)
+    assert plan.verdict == "fits"
+    assert [share.device.name for share in plan.placement.shares] == ["attic: RAM", "cellar: RAM"]
+    assert plan.flags[:2] == ["--rpc", "127.0.0.2:50052,127.0.0.3:50052"]
+    split = plan.flags[plan.flags.index("-ts") + 1]
+    assert [int(n) for n in split.split(",")] == list(plan.placement.layout.counts)
+    assert plan.speed is None
+
+
+def test_a_cluster_says_what_there_is(tiny: Path, cluster: Path) -> None:
+    """So nothing else may."""
+    with pytest.raises(Misuse, match="leave `hardware` and `memory` out"):
+        fit(tiny, cluster=cluster, hardware="L4")
+    with pytest.raises(Misuse, match="leave `hardware` and `memory` out"):
+        fit(tiny, cluster=cluster, memory="1GiB")
+
+
+@pytest.mark.engine
+def test_every_worker_holds_what_the_plan_says(
+    native_engine: Path, embedded: Path, cluster: Path, tmp_path: Path
+) -> None:
+    """Weights, KV cache and compute buffer of two real workers, to the digits of the log."""
+    plan = fit(embedded, cluster=cluster, source="computed", n_ctx=2048)
+    with workers_of(native_engine) as workers:
+        told = placed(plan, embedded, native_engine, workers, tmp_path / "log")
+    expected = {
+        worker: {
+            "model": share.weights_bytes / MIB,
+            "KV": share.kv_cache_bytes / MIB,
+            "compute": share.compute_bytes / MIB,
+        }
+        for worker, share in zip(workers, plan.placement.shares, strict=True)
+    }
+    assert told.keys() == expected.keys()
+    for worker, parts in expected.items():
+        assert told[worker] == pytest.approx(parts, abs=0.006)
+
+
+def placed(
+    plan: Fit, model: Path, native_engine: Path, workers: list[str], log: Path
+) -> dict[str, dict[str, float]]:
+    """MiB of each worker by part, as llama-server's log tells them after a start with the flags of
+    `plan`.
+    """
+    flags = [*plan.flags, "-m", str(model), "--port", "0", "-lv", "4"]
+    flags[flags.index("--rpc") + 1] = ",".join(workers)
+    command = [native_engine / "llama-server", *flags]
+    with log.open("w") as kept:
+        process = subprocess.Popen(command, stdout=kept, stderr=kept)
+        try:
+            until = time.monotonic() + 60
+            while "sched copies" not in log.read_text(errors="replace"):
+                assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        finally:
+            process.kill()
+            process.wait()
+    found: dict[str, dict[str, float]] = {}
+    for worker, part, mib in _BUFFER.findall(log.read_text(errors="replace")):
+        found.setdefault(worker, {})[part] = float(mib)
+    return found
