@@ -87,7 +87,7 @@ def placed(
     """
     flags = [*plan.flags, "-m", str(model), "--port", "0", "-lv", "4"]
     flags[flags.index("--rpc") + 1] = ",".join(workers)
-    command = [native_engine / "llama-server", *flags]
+    command = [str(native_engine / "llama-server"), *flags]
     with log.open("w") as kept:
         process = subprocess.Popen(command, stdout=kept, stderr=kept)
         try:

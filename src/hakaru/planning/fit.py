@@ -82,9 +82,7 @@ def fit(
     )  # fmt: skip
     if place is None and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))
-    of_bits = which_preset(bits) if bits is not None else ""
-    for note in filter(None, (found.note, of_bits, *answer.hardware.notes)):
-        session.note(note)
+    _note(session, found, bits, answer)
     answer = replace(answer, found=found)
     if nodes:
         return _over(nodes, answer)
@@ -101,6 +99,13 @@ def _machine(session: Session, model: Model, limit: int | None, *, is_asked: boo
         session.warn_of_silence(machine)
         machine = limited(machine, limit, session.warn)
     return machine
+
+
+def _note(session: Session, found: Found, bits: str | int | None, answer: Fit) -> None:
+    """How the words of the question were understood."""
+    of_bits = which_preset(bits) if bits is not None else ""
+    for note in filter(None, (found.note, of_bits, *answer.hardware.notes)):
+        session.note(note)
 
 
 def _projector(found: Found, named: Path | None) -> Path | None:
