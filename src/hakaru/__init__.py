@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hakaru.selection.chosen import Chosen
     from hakaru.serving.serve import serve
     from hakaru.serving.serve_at import Serving
+    from hakaru.serving.serve_several import serve_several
     from hakaru.session import Session
 
 __version__ = "0.1.0"
@@ -92,6 +93,7 @@ __all__ = [
     "pull",
     "quantize",
     "serve",
+    "serve_several",
     "test",
     "tune",
 ]
@@ -108,7 +110,7 @@ _MODULES = {
     "Pulled": "hakaru.pulling.pull", "pull": "hakaru.pulling.pull",
     "choose": "hakaru.selection.choose",
     "fit": "hakaru.planning.fit", "quantize": "hakaru.quantization.quantize",
-    "serve": "hakaru.serving.serve",
+    "serve": "hakaru.serving.serve", "serve_several": "hakaru.serving.serve_several",
     "test": "hakaru.evaluation.test", "tune": "hakaru.choosing.tune",
 }  # fmt: skip
 """Where a name is defined; the errors are all in `hakaru.errors`."""

@@ -212,6 +212,28 @@ def test_all_of_a_pipe_is_one_question(
     assert capsys.readouterr().out.startswith("one")
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [("A letter.\nIts end.\n", "A letter.\nIts end.\n\nSum it up"), ("\n", "Sum it up")],
+)
+def test_a_pipe_is_the_text_of_a_prompt(
+    deployed: Callable[..., Deployment], server: Scripted, tmp_path: Path, text: str, asked: str
+) -> None:
+    """`cat letter | hakaru chat -p "Sum it up"`: the text, then what to do with it. Where stdin is
+    nobody's, it is not read.
+    """
+    deployed()
+    command = [sys.executable, "-m", "hakaru", "chat", "-p", "Sum it up", "--max-tokens", "5"]
+    for given, expected in ((text, asked), (None, "Sum it up")):
+        source = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
+        done = subprocess.run(
+            command, text=True, capture_output=True, timeout=60, check=False, **source
+        )
+        assert done.returncode == 0, done.stderr
+        request = json.loads(server.asked[-1][1])
+        assert request["messages"] == [{"role": "user", "content": expected}]
+
+
 def test_options_of_loading_are_too_late_for_a_running_server(
     deployed: Callable[..., Deployment], capsys: pytest.CaptureFixture[str]
 ) -> None:

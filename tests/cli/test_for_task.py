@@ -1,5 +1,7 @@
 """`hakaru up --task chat`: the model that is recommended, where none is named."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,10 +9,14 @@ import pytest
 from hakaru.cli import for_task, run
 from hakaru.cli.commands import up
 from hakaru.cli.commands.up import UpOptions
+from hakaru.engine.mode import Mode
 from hakaru.errors import ModelNotFound
 from hakaru.memory.context import Context
+from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
+from hakaru.models.model import Model, read_model
 from hakaru.models.presets import FTYPES
+from hakaru.testing import write_tiny_llama
 
 pytestmark = pytest.mark.usefixtures("no_engine")
 
@@ -34,6 +40,38 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Context]]:
 
     monkeypatch.setattr(up, "on_this_disk", fetch)
     return models
+
+
+def test_what_is_said_of_the_server_goes_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Address, keys, name, projector and the rest are those of `serve`; what is wrong with them is
+    told before anything is measured.
+    """
+    model = write_tiny_llama(tmp_path / "m.gguf")
+    chosen = SimpleNamespace(
+        path=model, served=ContextSettings(n_ctx=512), mode=Mode(), model=read_model(model)
+    )
+    seen: dict[str, Any] = {}
+
+    def serve_at(
+        model: Model, settings: ContextSettings, mode: Mode, *_: object, **to: Any
+    ) -> None:
+        seen.update(to, mode=mode)
+
+    monkeypatch.setattr(up, "_decided", lambda options: (chosen, None))
+    monkeypatch.setattr(up, "print_decision", lambda decision: None)
+    monkeypatch.setattr(up, "next_command", lambda decision: None)
+    monkeypatch.setattr(up, "serve_at", serve_at)
+    monkeypatch.setattr(up, "stay", lambda serving, **how: seen.update(how) or 0)
+    words = ["--api-key", "a-key-of-a-person-73", "--allow-origin", "http://a:1", "--queue", "3"]
+    more = ["--alias", "me", "--mmproj", "eyes.gguf", "--drain", "0", "--no-private"]
+    assert run(["up", str(model), *words, *more]) == 0
+    assert seen["entrance"].lets_in("a-key-of-a-person-73") and not seen["entrance"].lets_in(None)
+    assert (seen["origins"], seen["queue"], seen["drain_s"]) == (["http://a:1"], 3, 0)
+    assert seen["mode"].alias == "me" and seen["mode"].projector == Path("eyes.gguf").absolute()
+    monkeypatch.setattr(up, "_decided", lambda options: pytest.fail("it was measured"))
+    assert run(["up", str(model), "--host", "0.0.0.0"]) == 2
 
 
 def test_a_task_in_the_place_of_a_model_is_answered_by_choose(

@@ -109,3 +109,31 @@ def test_a_question_that_is_too_long_alone_is_refused_and_forgotten() -> None:
         list(talk.ask("b" * 30))
     assert len(heard) == 1
     assert list(talk.ask("c")) == ["yes"]
+
+
+@pytest.mark.parametrize("fault", ["refused", "broken off", "gone", "stopped"])
+def test_an_answer_stays_where_no_other_comes(fault: str) -> None:
+    """Another answer that is refused, breaks off or never begins takes nothing away."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if fault == "refused":
+            return httpx.Response(503, json={"error": {"message": "busy", "code": "busy"}})
+        if fault == "gone":
+            raise httpx.ConnectError("gone")
+        events = 'data: {"choices": [{"delta": {"content": "half"}}]}\n\n'
+        return httpx.Response(200, text=events + 'data: {"error": {"message": "died"}}\n\n')
+
+    turns = [
+        {"role": role, "content": f"{role} {n}"} for n in (1, 2) for role in ("user", "assistant")
+    ]
+    client = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://x/v1/")
+    talk = Conversation(client, "m", turns=list(turns))
+    answers = talk.again()
+    if fault == "stopped":
+        next(answers)
+        answers.close()
+        assert talk.turns == [*turns[:3], {"role": "assistant", "content": "half"}]
+        return
+    with pytest.raises(EngineRefused):
+        list(answers)
+    assert talk.turns == turns

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hakaru.memory.context import Context
+from hakaru.units import parse_seconds
 
 if TYPE_CHECKING:
     from hakaru.serving.by_hand import ByHand
+    from hakaru.serving.entrance import Entrance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,42 @@ class ContextOptions:
             n_parallel=self.parallel,
         )
         return context if self.context is None else {**context, "n_ctx": self.context}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingOptions:
+    """Where a server listens, for whom, and how it ends."""
+
+    alias: str | None
+    port: int | None
+    private: bool | None
+    allow_origin: tuple[str, ...]
+    host: str | None
+    api_key: tuple[str, ...]
+    api_key_file: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    insecure: bool
+    drain: str
+    queue: int | None
+
+    def entrance(self) -> "Entrance":
+        """The address and who may ask there. Raises Misuse."""
+        from hakaru.serving.entrance import entrance_for
+
+        return entrance_for(
+            host=self.host,
+            api_key=self.api_key,
+            api_key_file=self.api_key_file,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key,
+            insecure=self.insecure,
+        )
+
+    @property
+    def drain_s(self) -> float:
+        """How long answers on their way may go on after SIGTERM. Raises Misuse."""
+        return parse_seconds(self.drain, least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,6 +152,67 @@ def context_options(function: F) -> F:
     return function
 
 
+def mmproj_option(function: F) -> F:
+    """`--mmproj`."""
+    text = "The model's projector, with which it sees pictures or hears."
+    return click.option("--mmproj", type=PATH, metavar="FILE", help=text)(function)
+
+
+def serving_options(function: F) -> F:
+    """Where a server listens, for whom, and how it ends."""
+    for option in reversed(
+        (
+            click.option(
+                "--alias",
+                metavar="NAME",
+                help="What clients call the model, instead of its file's name.",
+            ),
+            port_option,
+            private_option,
+            click.option(
+                "--allow-origin",
+                multiple=True,
+                metavar="ORIGIN",
+                help="A site whose pages may use the server: http://localhost:3000 (repeatable).",
+            ),
+            click.option(
+                "--host",
+                metavar="ADDRESS",
+                help="Address to listen at; others than 127.0.0.1 need a key.",
+            ),
+            click.option(
+                "--api-key", metavar="KEY", multiple=True, help="A key to ask for (repeatable)."
+            ),
+            click.option(
+                "--api-key-file", metavar="FILE", type=PATH, help="Keys to ask for, one a line."
+            ),
+            click.option(
+                "--tls-cert", metavar="FILE", type=PATH, help="Certificate for HTTPS, in PEM."
+            ),
+            click.option(
+                "--tls-key", metavar="FILE", type=PATH, help="The certificate's key, in PEM."
+            ),
+            click.option("--insecure", is_flag=True, help="Let other machines in without TLS."),
+            click.option(
+                "--drain",
+                default="10s",
+                show_default=True,
+                metavar="TIME",
+                help="How long answers on their way may go on after SIGTERM.",
+            ),
+            click.option(
+                "--queue",
+                type=click.IntRange(0),
+                metavar="N",
+                help="How many requests may wait for their turn; by default 64 for each of "
+                "--parallel.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 def hand_options(function: F) -> F:
     """What a person sets of the engine where hakaru would choose; spelled as in llama.cpp."""
     for option in reversed(
@@ -171,12 +232,7 @@ def hand_options(function: F) -> F:
                 shell_complete=model_names,
                 help="A smaller model, which guesses tokens ahead.",
             ),
-            click.option(
-                "--mmproj",
-                type=PATH,
-                metavar="FILE",
-                help="The model's projector, with which it sees pictures or hears.",
-            ),
+            mmproj_option,
             *sampling_options(),
         )
     ):

@@ -58,10 +58,21 @@ class Conversation(Struct):
         yield from self._answered(begun)
 
     def again(self) -> Generator[str, None, None]:
-        """Stream another answer to the last question. Raises EngineRefused."""
-        if self.turns and self.turns[-1]["role"] == "assistant":
+        """Stream another answer to the last question, in the place of the one that is there. That
+        one stays where no other comes. Raises EngineRefused.
+        """
+        before, went_on = list(self.turns), self.goes_on
+        if self.turns[-1]["role"] == "assistant":
             self.turns.pop()
-        yield from self._answered("")
+        asked, is_refused = self.turns[-1], False
+        try:
+            yield from self._answered("")
+        except EngineRefused:
+            is_refused = True
+            raise
+        finally:
+            if is_refused or not any(turn is asked for turn in self.turns):
+                self.turns[:], self.goes_on = before, went_on
 
     def clear(self) -> None:
         """Begin anew, with the same instruction."""

@@ -1,6 +1,8 @@
 """`hakaru chat`: talk in the terminal, to the server that runs or to a model that is loaded."""
 
 import os
+import select
+import stat
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +33,8 @@ from hakaru.serving.serve import serve
 
 HISTORY: Final = "HAKARU_CHAT_HISTORY"
 """The environment variable that, set to 0, keeps nothing of what is typed."""
+WAITS_S: Final = 2.0
+"""After so long it is said that a pipe is waited for."""
 AT_LOAD: Final = (
     "--context", "--ubatch", "--cache-type-k", "--cache-type-v", "--parallel", "--threads",
     "--gpu-layers", "--draft", "--mmproj", "--memory", "--chat-template", "--private",
@@ -131,7 +135,7 @@ def _talk_to(server: Deployment, options: ChatOptions) -> int:
         )
         talk = _opened(conversation, server)
         if options.prompt is not None:
-            answer_once(talk, options.prompt)
+            answer_once(talk, _with_pipe(options.prompt))
             return 0
         talk_on(talk, _typing(talk, options, Path(server.path)))
         if sys.stdin.isatty():
@@ -175,6 +179,22 @@ def _typing(talk: Talk, options: ChatOptions, path: Path) -> Typing:
                 )
             )
     return AtTerminal(talk.history, (f"/{name}" for name in COMMANDS))
+
+
+def _with_pipe(prompt: str) -> str:
+    """The question of `--prompt`, behind the text that a pipe or a file at stdin has: models read a
+    long text first, and then what to do with it.
+    """
+    try:
+        kind = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):  # there is no stdin
+        return prompt
+    if not (stat.S_ISFIFO(kind) or stat.S_ISREG(kind)):
+        return prompt
+    if not select.select([sys.stdin], [], [], WAITS_S)[0]:
+        print_aside(say("Waiting for the text at stdin; without one: < /dev/null"))
+    text = sys.stdin.read().strip("\n")
+    return f"{text}\n\n{prompt}" if text.strip() else prompt
 
 
 def _sampling(options: ChatOptions) -> dict[str, float]:

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Final, cast
 
 from hakaru.cli.next_steps import after_dry_run, english_only, words_typed
-from hakaru.cli.options import ContextOptions, HandOptions
+from hakaru.cli.options import ContextOptions, HandOptions, ServingOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.service_unit import absolute, how_to_start, service_unit
@@ -24,7 +24,7 @@ from hakaru.language import listed, say, without_controls
 from hakaru.models.embedded import is_english_only
 from hakaru.servers import HOST, running
 from hakaru.serving.by_hand import AS_HAKARU_CHOOSES
-from hakaru.serving.entrance import Entrance, entrance_for
+from hakaru.serving.entrance import Entrance
 from hakaru.serving.port import DEFAULT_PORT
 from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving, plan_to_load
@@ -40,25 +40,13 @@ DRAIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(ContextOptions, HandOptions):
+class ServeOptions(ContextOptions, HandOptions, ServingOptions):
     """`hakaru serve`."""
 
     models: tuple[str, ...]
     memory: str | None
     chat_template: str | None
-    alias: str | None
-    port: int | None
-    private: bool | None
-    allow_origin: tuple[str, ...]
-    host: str | None
-    api_key: tuple[str, ...]
-    api_key_file: Path | None
-    tls_cert: Path | None
-    tls_key: Path | None
-    insecure: bool
-    drain: str
     idle: str | None
-    queue: int | None
     generate: str | None
     dry_run: bool
     json: bool
@@ -75,20 +63,13 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         raise Misuse("--json goes with `dry_run` here: it prints the plan; leave it out to serve.")
     if options.are_several:
         _check_several(options)
-    entrance = entrance_for(
-        host=options.host,
-        api_key=options.api_key,
-        api_key_file=options.api_key_file,
-        tls_cert=options.tls_cert,
-        tls_key=options.tls_key,
-        insecure=options.insecure,
-    )
+    entrance = options.entrance()
     session = terminal_session(aside=True, keeps=False)
     if options.generate:
         return _print_service(options, session)
     if options.dry_run:
         return _plan(options, session)
-    drain_s = parse_seconds(options.drain, least=0)
+    drain_s = options.drain_s
     if options.are_several:
         several = _several(options, session, entrance, pages)
         return stay(several, has_pages=pages is not None, drain_s=drain_s)
@@ -296,8 +277,8 @@ def _print_service(options: ServeOptions, session: Session) -> int:
     if options.generate != "systemd":
         return _print_container(options, session)
     what = _to_serve(options, session)
-    words, drain_s = words_typed(without={"--generate"}), parse_seconds(options.drain, least=0)
-    print(service_unit(words, model=what.model.path.name, drain_s=drain_s))
+    words = words_typed(without={"--generate"})
+    print(service_unit(words, model=what.model.path.name, drain_s=options.drain_s))
     print_aside(how_to_start())
     return 0
 
@@ -322,7 +303,7 @@ def _print_container(options: ServeOptions, session: Session) -> int:
         host=options.host or HOST,
         port=options.port or DEFAULT_PORT,
         memory_bytes=container.limit_of(fit.total_bytes),
-        drain_s=parse_seconds(options.drain, least=0),
+        drain_s=options.drain_s,
         model=without_controls(path.name),
     )
     match options.generate:

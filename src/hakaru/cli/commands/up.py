@@ -1,6 +1,9 @@
 """`hakaru up`: look at the machine, check, quantize, test, decide, serve."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from msgspec import structs
 
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.mix_gain import Gain
@@ -8,23 +11,24 @@ from hakaru.cli.commands.pull import on_this_disk
 from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide, decide_with_gain
 from hakaru.cli.for_task import names_task, with_model_for
-from hakaru.cli.options import WishOptions
+from hakaru.cli.options import ServingOptions, WishOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.gain import gain_json, print_gain
 from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.tell.ways_on import next_command
 from hakaru.cli.terminal import terminal_session
 from hakaru.engine.isolation import is_private
+from hakaru.engine.mode import checked_alias
 from hakaru.models.model import read_model
+from hakaru.serving.origins import origin_of
 from hakaru.serving.serve_at import Pages, serve_at
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpOptions(WishOptions):
+class UpOptions(WishOptions, ServingOptions):
     """`hakaru up`."""
 
-    port: int | None
-    private: bool | None
+    mmproj: Path | None
     no_serve: bool
 
 
@@ -32,6 +36,9 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
     """Decide, and serve what was chosen. Returns 1 if nothing meets every constraint, and 3 if no
     model fits the task that was named in the place of one.
     """
+    entrance = options.entrance()  # before anything is measured
+    origins = [origin_of(name) for name in options.allow_origin]
+    drain_s = options.drain_s
     if names_task(options):
         options = with_model_for(options)
         if options.model is None:
@@ -53,18 +60,30 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         return 0
     session = terminal_session(aside=True, keeps=False)
     private = is_private(options.private, note=session.note)
+    alias = checked_alias(options.alias) if options.alias is not None else None
+    model, eyes = read_model(decision.path), options.mmproj
+    mode = structs.replace(
+        decision.mode, private=private, alias=alias, projector=eyes.absolute() if eyes else None
+    )
     serving = serve_at(
-        read_model(decision.path),
+        model,
         decision.served,
-        replace(decision.mode, private=private),
+        mode,
         session,
         port=options.port,
         memory=options.memory,
         pages=pages,
+        origins=origins,
+        entrance=entrance,
+        queue=options.queue,
         warns_of_idle_gpu=False,  # the decision said it
     )
     return stay(
-        serving, quiet=options.json, has_pages=pages is not None, source=decision.model.path
+        serving,
+        quiet=options.json,
+        has_pages=pages is not None,
+        source=decision.model.path,
+        drain_s=drain_s,
     )
 
 

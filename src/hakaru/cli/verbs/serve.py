@@ -7,14 +7,12 @@ import click
 from hakaru.cli.called import browser
 from hakaru.cli.completing import model_names
 from hakaru.cli.parameters import (
-    PATH,
     context_options,
     dry_run_option,
     hand_options,
     json_option,
     memory_option,
-    port_option,
-    private_option,
+    serving_options,
     taking,
     template_option,
 )
@@ -29,42 +27,11 @@ if TYPE_CHECKING:
 @hand_options
 @memory_option
 @template_option
-@click.option(
-    "--alias", metavar="NAME", help="What clients call the model, instead of its file's name."
-)
-@port_option
-@private_option
-@click.option(
-    "--allow-origin",
-    multiple=True,
-    metavar="ORIGIN",
-    help="A site whose pages may use the server: http://localhost:3000 (repeatable).",
-)
-@click.option(
-    "--host", metavar="ADDRESS", help="Address to listen at; others than 127.0.0.1 need a key."
-)
-@click.option("--api-key", metavar="KEY", multiple=True, help="A key to ask for (repeatable).")
-@click.option("--api-key-file", metavar="FILE", type=PATH, help="Keys to ask for, one a line.")
-@click.option("--tls-cert", metavar="FILE", type=PATH, help="Certificate for HTTPS, in PEM.")
-@click.option("--tls-key", metavar="FILE", type=PATH, help="The certificate's key, in PEM.")
-@click.option("--insecure", is_flag=True, help="Let other machines in without TLS.")
-@click.option(
-    "--drain",
-    default="10s",
-    show_default=True,
-    metavar="TIME",
-    help="How long answers on their way may go on after SIGTERM.",
-)
+@serving_options
 @click.option(
     "--generate",
     type=click.Choice(("systemd", "compose", "quadlet", "containerfile")),
     help="Print a service or a container that runs this command line, and serve nothing.",
-)
-@click.option(
-    "--queue",
-    type=click.IntRange(0),
-    metavar="N",
-    help="How many requests may wait for their turn; by default 64 for each of --parallel.",
 )
 @click.option(
     "--idle",

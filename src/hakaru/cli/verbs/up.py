@@ -8,9 +8,9 @@ from hakaru.cli.called import browser
 from hakaru.cli.parameters import (
     again_option,
     json_option,
+    mmproj_option,
     optional_model,
-    port_option,
-    private_option,
+    serving_options,
     taking,
     wishes,
 )
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 )
 @optional_model
 @wishes
-@port_option
-@private_option
+@serving_options
+@mmproj_option
 @click.option("--no-serve", is_flag=True, help="Decide, but do not serve.")
 @again_option
 @json_option
