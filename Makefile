@@ -24,10 +24,10 @@ up: $(READY)
 test: $(DEV)
 	@$(TESTS)
 
-# Types, the wheel and the tests without a model wait for different things, so they run side by side.
+# Pages, types, the wheel and the tests without a model wait for different things, so they run side by side.
 check: $(DEV)
-	@$(MAKE) --no-print-directory lint pages
-	@$(MAKE) --no-print-directory -j3 types wheel fast
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j4 pages types wheel fast
 	@$(ENGINE)
 
 lint types pages wheel fast: $(DEV)
