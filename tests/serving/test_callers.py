@@ -31,14 +31,16 @@ def app(*origins: str) -> Starlette:
     return Starlette(routes=routes, middleware=who_may_ask(origins))
 
 
-def asked(method: str = "GET", *, origins: tuple[str, ...] = (), **headers: str) -> httpx.Response:
+def asked(
+    method: str = "GET", path: str = "/v1/models", *, origins: tuple[str, ...] = (), **headers: str
+) -> httpx.Response:
     """The answer to a request with these headers, `_` for `-`."""
     spelled = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app(*origins))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.request(method, "/v1/models", headers=spelled)
+            return await client.request(method, path, headers=spelled)
 
     return asyncio.run(ask())
 
@@ -60,6 +62,15 @@ def test_no_other_host_is(host: str) -> None:
     """A page whose name was bound anew to this machine sends its own name."""
     refused = asked(host=host)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden_host")
+
+
+@pytest.mark.parametrize("end", ["%0a", "%0d%0a", "%00", "%7f"])
+def test_a_path_is_the_whole_path(end: str) -> None:
+    """A line end behind a path would pass a route's pattern, past the checks by path and into the
+    head of the question to the engine.
+    """
+    answer = asked(path=f"/v1/models{end}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_a_page_of_a_site_that_was_named_reads_the_answer() -> None:

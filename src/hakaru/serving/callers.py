@@ -72,7 +72,9 @@ class OnlyCallers:
 
     def _refusal(self, request: Request) -> Response | None:
         """The answer to a request that no route may see; None for the others."""
-        headers = request.headers
+        headers, path = request.headers, request.scope["path"]
+        if not path.isprintable():  # a route's pattern overlooks a line end behind a path
+            return error_response(404, f"there is no {path!r}", code="not_found")
         host = headers.get("host", "")
         if self.is_local and not _is_local(host):
             return error_response(
