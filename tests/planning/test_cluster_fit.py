@@ -58,6 +58,17 @@ def test_a_cluster_says_what_there_is(tiny: Path, cluster: Path) -> None:
         fit(tiny, cluster=cluster, memory="1GiB")
 
 
+def test_llama_cpp_divides_among_so_many(tiny: Path, tmp_path: Path) -> None:
+    """A plan that it would refuse is none."""
+    path = tmp_path / "cluster.toml"
+    node = '[[node]]\nname = "n{0}"\naddress = "10.0.0.{0}"\nhardware = "8GiB RAM"\n'
+    path.write_text("".join(node.format(i) for i in range(1, 17)), encoding="utf-8")
+    assert fit(tiny, cluster=path, source="computed", n_ctx=256).verdict == "fits"
+    path.write_text("".join(node.format(i) for i in range(1, 18)), encoding="utf-8")
+    with pytest.raises(Misuse, match="offer 16 devices"):
+        fit(tiny, cluster=path, source="computed", n_ctx=256)
+
+
 @pytest.mark.engine
 def test_every_worker_holds_what_the_plan_says(
     native_engine: Path, embedded: Path, cluster: Path, tmp_path: Path

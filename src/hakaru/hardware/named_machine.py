@@ -27,8 +27,8 @@ from hakaru.hardware.spelling import Part, fold, names_card_memory, parts_of, si
 from hakaru.hardware.unified import unified_note, unified_share
 from hakaru.language import listed, say
 
-MOST_ALIKE: Final = 64
-"""How many accelerators of one kind a description may name."""
+MOST_DEVICES: Final = 16
+"""Accelerators that one process of llama.cpp uses. Source: llama.cpp, llama_max_devices."""
 _LARGE_COUNT: Final = re.compile(
     r"(?:^|[+,;、&]|\band\b|と)\s*\d{3,}\s*[x*]\s+(?=[a-z])"
     r"|\s[x*]\s*\d{3,}\s*(?:$|[+,;、&])|\d{3,}\s*[枚台基]",
@@ -55,11 +55,12 @@ def parse_hardware(text: str) -> Hardware:
     - `M4 Max + 64GB`: a chip with a unified memory of that size.
     """
     parts = parts_of(text, names_with_plus())
-    if _LARGE_COUNT.search(fold(text)) or any(part.count > MOST_ALIKE for part in parts):
+    n_named = sum(part.count for part in parts if part.kind != "ram")
+    if _LARGE_COUNT.search(fold(text)) or n_named > MOST_DEVICES:
         raise Misuse(
-            "`hardware` '{found}': of one kind at most {most} can be named.",
+            "`hardware` '{found}': llama.cpp uses at most {most} accelerators.",
             found=text,
-            most=MOST_ALIKE,
+            most=MOST_DEVICES,
         )
     if _NEGATIVE.search(text) or any(not part.count or not part.text for part in parts):
         raise Misuse(

@@ -1,7 +1,7 @@
 """Does it fit, and where: the verb behind `hakaru fit`."""
 
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 
 from msgspec.structs import replace
 
@@ -27,6 +27,9 @@ from hakaru.planning.timed_here import timed_files
 from hakaru.servers import beside_servers
 from hakaru.session import Session
 from hakaru.units import size_in_bytes
+
+MOST_IN_A_SPLIT: Final = 15
+"""Devices that a split in words can name. Source: llama.cpp, --tensor-split in common/arg.cpp."""
 
 
 def fit(
@@ -119,7 +122,16 @@ def _nodes(path: Path, hardware: str | None, limit: int | None) -> Cluster:
     """The cluster in the file at `path`. Raises Misuse."""
     if hardware is not None or limit is not None:
         raise Misuse("`cluster` says what there is; leave `hardware` and `memory` out.")
-    return read_cluster(path)
+    nodes = read_cluster(path)
+    if (n := len(nodes.seen_by_llama_cpp().accelerators)) > MOST_IN_A_SPLIT:
+        raise Misuse(
+            "{path}: these nodes offer {n} devices; llama.cpp divides a model among at most "
+            "{most}. Leave nodes out.",
+            path=path,
+            n=n,
+            most=MOST_IN_A_SPLIT,
+        )
+    return nodes
 
 
 def _over(nodes: Cluster, answer: Fit) -> Fit:
