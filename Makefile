@@ -41,6 +41,7 @@ types:
 
 pages:
 	@$(VENV)/bin/python scripts/help_text.py --check
+	@$(VENV)/bin/python scripts/manual.py --check
 	@$(VENV)/bin/python scripts/rooms.py --check
 	@$(VENV)/bin/python scripts/architectures.py --check
 	@$(VENV)/bin/python scripts/boards.py --check

@@ -148,6 +148,28 @@ def test_a_model_that_nobody_asks_for_is_unloaded(house: House) -> None:
     assert house.started == ["a", "a"]
 
 
+def test_one_of_several_is_unloaded_by_its_name(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not while it answers; the others and the server go on, and a request loads it again."""
+    house.serves("a", "b")
+    house.ask("b")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(house.ask, "b", "slow 2")
+        time.sleep(0.5)
+        assert run(["stop", "b"]) == 1
+        assert "b answers now" in capsys.readouterr().err
+        assert answer.result().status_code == 200
+    assert run(["stop", "B"]) == 0
+    said = capsys.readouterr().out
+    assert "Unloaded: b. The next request that names it loads it again." in said
+    assert house.states() == {"a": "loaded", "b": "unloaded"}
+    assert run(["stop", "b"]) == 0 and "b is not loaded." in capsys.readouterr().out
+    unknown = httpx.post(f"{house.url.removesuffix('/v1')}/models/unload", json={"model": "c"})
+    assert unknown.status_code == 404
+    assert house.ask("b").headers["hakaru-loaded"] == "b"
+
+
 def test_a_load_that_fails_is_told_and_tried_again(house: House) -> None:
     """The other models go on answering."""
     house.serves("a", "b")

@@ -95,6 +95,7 @@ def _installed() -> Iterator[str]:
     if (folder := source()) and folder.is_dir():
         yield "COPY pyproject.toml README.md LICENSE constraints.txt /src/"
         yield "COPY src /src/src"
+        yield "COPY docs/hakaru.1 /src/docs/"
         yield "RUN pip install --no-cache-dir --constraint /src/constraints.txt /src"
     elif folder:
         yield f"COPY {json.dumps([folder.name, '/'])}"

@@ -7,10 +7,40 @@ from contextlib import suppress
 
 import psutil
 
+from hakaru.errors import MachineError
 from hakaru.servers import Deployment
 
+UNLOADED_WITHIN_S = 60.0
 TELL_AFTER_S = 15.0
 """An end takes ten seconds by default, where answers are on their way."""
+
+
+def unload(server: Deployment) -> None:
+    """Ask a server of several models to free the memory of this one. Raises MachineError where it
+    does not, since the model answers now.
+    """
+    import httpx  # nobody else who looks at servers needs it
+
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
+    try:
+        answer = httpx.post(
+            f"{server.url.removesuffix('/v1')}/models/unload",
+            json={"model": server.model},
+            headers=headers,
+            timeout=UNLOADED_WITHIN_S,
+            verify=server.scheme == "http",
+        )
+        answer.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        raise MachineError(
+            "{model} was not unloaded: {reason}",
+            model=server.model,
+            reason=error.response.json()["error"]["message"],
+        ) from error
+    except httpx.HTTPError as error:
+        raise MachineError(
+            "{model} was not unloaded: {reason}", model=server.model, reason=error
+        ) from error
 
 
 def end(server: Deployment, *, still_waiting: Callable[[], None]) -> None:

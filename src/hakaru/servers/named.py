@@ -9,13 +9,19 @@ from hakaru.language import listed
 from hakaru.servers import Deployment
 
 
+def is_called(server: Deployment, word: str) -> bool:
+    """Whether `word` is the name or the file of this model."""
+    names = (server.path, Path(server.path).name)
+    return word in names or server.model.lower() == word.lower()
+
+
 def named(word: str, servers: Sequence[Deployment]) -> list[Deployment]:
     """The models of the one server that `word` names: a port, or the name or the file of a model.
     Raises ModelNotFound with the nearest names where there is none, and with the ports where there
     are several.
     """
     found = [s for s in servers if word in (str(s.port), s.model, s.path, Path(s.path).name)]
-    found = found or [s for s in servers if s.model.lower() == word.lower()]
+    found = found or [s for s in servers if is_called(s, word)]
     ports = list(dict.fromkeys(server.port for server in found))
     if len(ports) == 1:
         return [server for server in servers if server.port == ports[0]]

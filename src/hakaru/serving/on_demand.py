@@ -69,7 +69,7 @@ class OnDemand:
     ) -> None:
         self.by_name = {resident.name: resident for resident in residents}
         self._log, self._memory = log, memory
-        self._idle_s, self._alone = idle_s, alone or {}
+        self.idle_s, self._alone = idle_s, alone or {}
         self._loads: dict[str, asyncio.Task[Change]] = {}
         self._turn = asyncio.Lock()
         self._loader = LoadingThread(session)
@@ -106,15 +106,12 @@ class OnDemand:
         resident.announce()
         return resident.name
 
-    @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """A block in which models that nobody asks are unloaded."""
-        watch = asyncio.create_task(self._watch(self._idle_s)) if self._idle_s else None
-        try:
-            yield
-        finally:
-            if watch:
-                watch.cancel()
+    async def unload_idle(self, wanted: Callable[[Resident], bool], why: str) -> None:
+        """Unload the models that are wanted, as far as nobody would miss them now."""
+        async with self._turn:
+            for resident in self.residents:
+                if resident.is_idle and wanted(resident):
+                    await self._unload(resident, why)
 
     def stop(self) -> None:
         """End all engines, also the one that is being started."""
@@ -193,13 +190,22 @@ class OnDemand:
         self._log.gateway(f"{resident.name} is unloaded: {why}")
         await asyncio.to_thread(resident.stop)
 
-    async def _watch(self, idle_s: float) -> None:
-        while True:
-            await asyncio.sleep(min(1.0, idle_s / 4))
-            async with self._turn:
-                for resident in self.residents:
-                    if resident.idle_s >= idle_s:
-                        await self._unload(resident, f"nobody asked for {idle_s:g} s")
+
+@asynccontextmanager
+async def watching(models: OnDemand) -> AsyncIterator[None]:
+    """A block in which models that nobody asks are unloaded."""
+    watch = asyncio.create_task(_watch(models, models.idle_s)) if models.idle_s else None
+    try:
+        yield
+    finally:
+        if watch:
+            watch.cancel()
+
+
+async def _watch(models: OnDemand, idle_s: float) -> None:
+    while True:
+        await asyncio.sleep(min(1.0, idle_s / 4))
+        await models.unload_idle(lambda r: r.idle_s >= idle_s, f"nobody asked for {idle_s:g} s")
 
 
 def _busy(residents: Sequence[Resident]) -> list[Resident]:

@@ -18,12 +18,14 @@ from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.gateway import ANSWERED, COUNTED, HANDLERS, TOLD
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
-from hakaru.serving.on_demand import OnDemand
+from hakaru.serving.on_demand import OnDemand, watching
 from hakaru.serving.openapi import openapi
 from hakaru.serving.refusals import error_response
 from hakaru.serving.resident import Resident
 
 LISTED: Final = "/v1/models"
+UNLOAD: Final = "/models/unload"
+"""As llama.cpp's router has it."""
 ASKED: Final = (*COUNTED, *(path for paths in ANSWERED.values() for path in paths))
 
 
@@ -45,7 +47,7 @@ def make_gateway_of_several(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with models.watching():
+        async with watching(models):
             yield
 
     return Starlette(
@@ -65,6 +67,7 @@ class _Endpoints(Struct, frozen=True):
         yield Route(f"{LISTED}/{{model:path}}", self.model)
         yield from (Route(path, self.told) for path in TOLD if path != LISTED)
         yield from (Route(path, self.answered, methods=["POST"]) for path in ASKED)
+        yield Route(UNLOAD, self.unload, methods=["POST"])
         yield Route("/openapi.json", self.description)
         yield Route("/health", self.health)
 
@@ -94,6 +97,17 @@ class _Endpoints(Struct, frozen=True):
         if resident.engine is None:
             return error_response(503, f"{resident.name} is not loaded", code="model_unloaded")
         return await resident.engine.forward(request)
+
+    async def unload(self, request: Request) -> Response:
+        """Free the memory of the model that the request names, unless it answers now."""
+        try:
+            resident = self._named(_model_in(await self.intake.body(request)))
+        except Refused as refusal:
+            return refusal.answer
+        await self.models.unload_idle(lambda r: r is resident, "somebody asked for that")
+        if resident.engine:
+            return error_response(409, f"{resident.name} answers now; try again", "busy")
+        return JSONResponse({"model": resident.name, "status": {"value": "unloaded"}})
 
     async def listed(self, request: Request) -> Response:
         data = [_as_model(resident) for resident in self.models.residents]

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hakaru.cli.output import print_aside, print_text
+from hakaru.cli.output import next_step, print_aside, print_text
+from hakaru.cli.paste import pasted
 from hakaru.errors import Misuse, ModelNotFound
 from hakaru.language import listed, say
 from hakaru.servers import Deployment, running
-from hakaru.servers.ending import end
-from hakaru.servers.named import named
+from hakaru.servers.ending import end, unload
+from hakaru.servers.named import is_called, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,11 @@ def run(options: StopOptions) -> int:
     servers = running()
     if (options.server is None) != options.all:
         raise Misuse("name one server, by its model or its port, or all of them with --all.")
-    if options.server is not None:
-        return _end(named(options.server, servers))
+    if (word := options.server) is not None:
+        models = named(word, servers)
+        if len(models) > 1 and word != str(models[0].port):
+            return _unload(next(model for model in models if is_called(model, word)))
+        return _end(models)
     if not servers:
         raise ModelNotFound("no server of hakaru's runs on this machine: nothing was stopped.")
     for port in dict.fromkeys(server.port for server in servers):
@@ -42,6 +46,20 @@ def _end(models: Sequence[Deployment]) -> int:
     print_aside(say("Stopping {models} at port {port} …", models=names, port=server.port))
     end(server, still_waiting=partial(print_aside, _waits()))
     print_text(say("Stopped: {models}, port {port}.", models=names, port=server.port))
+    return 0
+
+
+def _unload(model: Deployment) -> int:
+    """Free the memory of one of several models; the server goes on. Raises MachineError."""
+    name, port = model.model, model.port
+    if not model.is_loaded:
+        print_text(say("{model} is not loaded.", model=name))
+    else:
+        unload(model)
+        print_text(
+            say("Unloaded: {model}. The next request that names it loads it again.", model=name)
+        )
+    next_step(pasted("hakaru", "stop", str(port)))
     return 0
 
 
