@@ -106,6 +106,12 @@ def test_the_other_interfaces_answer(client: httpx.Client) -> None:
     assert (answer["type"], answer["usage"]["output_tokens"]) == ("message", 4)
     counted = client.post("/v1/messages/count_tokens", json={"messages": [TURN]}).json()
     assert counted["input_tokens"] > 0
+    for path, body in (
+        ("chat/completions", {"messages": [TURN]}),
+        ("responses", {"input": "Hello"}),
+    ):
+        again = client.post(f"/v1/{path}/input_tokens", json=body).json()
+        assert again["input_tokens"] == counted["input_tokens"]
     answer = client.post("/v1/responses", json={"input": "Hello", "max_output_tokens": 4}).json()
     assert (answer["object"], answer["usage"]["output_tokens"]) == ("response", 4)
     tokens = client.post("/tokenize", json={"content": "Hello"}).json()["tokens"]

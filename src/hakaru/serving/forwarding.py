@@ -29,8 +29,11 @@ HELD_S: Final = 10.0
 """
 T = TypeVar("T")
 COUNTING: Final = frozenset(
-    {"/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens"}
-)
+    {
+        "/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens",
+        "/v1/chat/completions/input_tokens", "/v1/responses/input_tokens",
+    }
+)  # fmt: skip
 """What is posted and takes no turn of the engine's."""
 LOOK_FOR_ENGINE_S: Final = 0.05
 ALIVE_WITHIN_S: Final = 2.0

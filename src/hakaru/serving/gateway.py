@@ -30,6 +30,7 @@ COUNTED: Final = ("/tokenize", "/detokenize")
 ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
     "text": (
         "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
+        "/v1/chat/completions/input_tokens", "/v1/responses/input_tokens",
         "/v1/messages/count_tokens", "/apply-template",
     ),
     "embedding": ("/v1/embeddings",),

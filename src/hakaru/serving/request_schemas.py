@@ -303,6 +303,8 @@ SCHEMAS: Final[dict[str, type[Request]]] = {
     "/v1/rerank": Rerank,
     "/v1/responses": Responses,
     "/v1/messages": Messages,
+    "/v1/chat/completions/input_tokens": ChatCompletion,
+    "/v1/responses/input_tokens": Responses,
     "/v1/messages/count_tokens": CountTokens,
     "/apply-template": ChatCompletion,
     "/tokenize": Tokenize,
