@@ -60,13 +60,45 @@ def test_a_cluster_says_what_there_is(tiny: Path, cluster: Path) -> None:
 
 def test_llama_cpp_divides_among_so_many(tiny: Path, tmp_path: Path) -> None:
     """A plan that it would refuse is none."""
-    path = tmp_path / "cluster.toml"
-    node = '[[node]]\nname = "n{0}"\naddress = "10.0.0.{0}"\nhardware = "8GiB RAM"\n'
-    path.write_text("".join(node.format(i) for i in range(1, 17)), encoding="utf-8")
-    assert fit(tiny, cluster=path, source="computed", n_ctx=256).verdict == "fits"
-    path.write_text("".join(node.format(i) for i in range(1, 18)), encoding="utf-8")
+    most = nodes_of(tmp_path, *["8GiB RAM"] * 16)
+    assert fit(tiny, cluster=most, source="computed", n_ctx=256).verdict == "fits"
+    more = nodes_of(tmp_path, *["8GiB RAM"] * 17)
     with pytest.raises(Misuse, match="offer 16 devices"):
-        fit(tiny, cluster=path, source="computed", n_ctx=256)
+        fit(tiny, cluster=more, source="computed", n_ctx=256)
+
+
+def nodes_of(folder: Path, *machines: str) -> Path:
+    """A file of nodes `n0`, `n1`, … that are such machines."""
+    path = folder / "nodes.toml"
+    path.write_text(
+        "".join(
+            f'[[node]]\nname = "n{i}"\naddress = "10.0.0.{i}"\nhardware = "{machine}"\n'
+            for i, machine in enumerate(machines)
+        ),
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("machines", "alone", "topology"),
+    [
+        (("RTX 3090 + 64GiB RAM", "8GiB RAM"), ["n0"], "single"),
+        (("8GiB", "RTX 3090", "L4"), ["n1", "n2"], "replicas"),
+        (("8GiB", "6GiB"), [], "layer_split"),
+        (("8GiB + 64GiB RAM", "64GiB RAM"), [], "layer_split"),  # beside its RAM it is no card
+        (("64GiB RAM", "8GiB RAM"), ["n0"], "single"),
+    ],
+)
+def test_only_what_no_node_holds_is_divided(
+    tmp_path: Path, machines: tuple[str, ...], alone: list[str], topology: str
+) -> None:
+    """Qwen3 8B as Q8_0, of 8.1 GiB, at 8,192 tokens."""
+    nodes = nodes_of(tmp_path, *machines)
+    plan = fit("qwen3-8b", preset="Q8_0", cluster=nodes, source="computed", n_ctx=8192)
+    told = plan.as_json()["cluster"]
+    assert isinstance(told, dict)
+    assert (told["alone"], told["topology"]) == (alone, topology)
 
 
 @pytest.mark.engine

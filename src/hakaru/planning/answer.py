@@ -18,6 +18,7 @@ from hakaru.models.sources.found import Found
 from hakaru.planning.checkpoints import Growth
 from hakaru.planning.explain import explain_placement
 from hakaru.planning.extras import Extra
+from hakaru.planning.joined import Joined
 from hakaru.planning.learned import Margin
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Task
@@ -44,7 +45,7 @@ class Fit(Struct, frozen=True, kw_only=True):
     max_context: int | None  # tokens, the most that fit; None if not asked for
     extras: tuple[Extra, ...] = ()  # what is loaded beside the model
     is_modelled: bool = True  # False: caches and compute of a device are assumed
-    rpc_flags: tuple[str, ...] = ()  # with which llama-server reaches the nodes of a cluster
+    joined: Joined | None = None  # the nodes of a cluster; None: one machine
     speed: SpeedPrediction | None = None  # None: not asked for
     found: Found | None = None  # how the model was found, where it was named by a text
 
@@ -78,7 +79,8 @@ class Fit(Struct, frozen=True, kw_only=True):
         """The arguments of llama-server that make this plan; none for what does not fit."""
         if self.verdict == "does_not_fit":
             return []
-        return [*self.rpc_flags, *self.placement.layout.server_flags(self.settings)]
+        joins = self.joined.rpc_flags if self.joined else ()
+        return [*joins, *self.placement.layout.server_flags(self.settings)]
 
     def explanation(self) -> list[Term]:
         """Every term of `total_bytes`. Raises ModelUnknown for an architecture that we do not
@@ -129,7 +131,7 @@ class Fit(Struct, frozen=True, kw_only=True):
             "alternatives": [way.as_json() for way in self.alternatives],
         } | ({"terms": [_term_json(term) for term in self.explanation()]} if explain else {}) | (
             {"checkpoint": asdict(stored)} if stored else {}
-        )  # fmt: skip
+        ) | ({"cluster": self.joined.as_json()} if self.joined else {})  # fmt: skip
 
 
 def _term_json(term: Term) -> dict[str, object]:

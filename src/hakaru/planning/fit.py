@@ -1,5 +1,7 @@
 """Does it fit, and where: the verb behind `hakaru fit`."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Unpack
 
@@ -22,6 +24,7 @@ from hakaru.planning.backends import backend_of
 from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projector_extra
 from hakaru.planning.fit_at import FigureSource, fit_at
 from hakaru.planning.here import leaves_gpu_idle, limited, named_place
+from hakaru.planning.joined import joined
 from hakaru.planning.speed_of import speed_of
 from hakaru.planning.timed_here import timed_files
 from hakaru.servers import beside_servers
@@ -79,16 +82,17 @@ def fit(
     variant = as_preset(whole, preset) if preset else whole
     where = place or Hardware(accelerators=machine.devices)
     beside = _beside(variant, where, mmproj, draft, mtp=mtp, ask_engine=source != "computed")
-    answer = fit_at(
-        whole, settings, machine=machine, ledger=session.ledger, engine=session.lab,
-        hardware=place, source=source, find_max=find_max, preset=preset, beside=beside,
+    ask = partial(
+        fit_at, whole, settings, machine=machine, ledger=session.ledger, engine=session.lab,
+        preset=preset, beside=beside,
     )  # fmt: skip
+    answer = ask(hardware=place, source=source, find_max=find_max)
     if place is None and answer.dry_run and leaves_gpu_idle(machine, answer.dry_run):
         session.warn(idle_gpu(machine))
     _note(session, found, bits, answer)
     answer = replace(answer, found=found)
     if nodes:
-        return _over(nodes, answer)
+        return _over(nodes, answer, ask)
     files = timed_files(session.ledger, machine) if place is None else ()
     return replace(answer, speed=speed_of(answer, depth, files, users=settings.n_parallel))
 
@@ -134,13 +138,17 @@ def _nodes(path: Path, hardware: str | None, limit: int | None) -> Cluster:
     return nodes
 
 
-def _over(nodes: Cluster, answer: Fit) -> Fit:
-    """The answer with the flags that join `nodes`. The split is said: llama.cpp's own would take
-    all RAM of a worker for free.
+def _over(nodes: Cluster, answer: Fit, ask: Callable[..., Fit]) -> Fit:
+    """The answer over `nodes`, each of which is asked alone, too. The split is said: llama.cpp's
+    own would take all RAM of a worker for free.
     """
+    source = "computed" if answer.is_modelled else "dry-run"
     layout = replace(answer.placement.layout, default_split=False)
-    placement = replace(answer.placement, layout=layout)
-    return replace(answer, placement=placement, rpc_flags=tuple(nodes.rpc_flags()))
+    return replace(
+        answer,
+        placement=replace(answer.placement, layout=layout),
+        joined=joined(nodes, lambda node: ask(hardware=node, source=source).placement),
+    )
 
 
 def _beside(

@@ -80,6 +80,8 @@ def print_fit(fit: Fit, terms: list[Term], check: str = "") -> None:
             if fit.max_context
             else say("It does not fit even with a context of 256 tokens.")
         )
+    if fit.joined:
+        print_text(fit.joined.reason)
     if fit.speed:
         for sentence in speed_sentences(fit.speed, check):
             print_text(sentence)
