@@ -16,8 +16,9 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import known_models
 from hakaru.models.hf_classes import model_class
 from hakaru.models.hf_config import Checkpoint, converted
+from public_models import OTHERS
 
-KNOWN = {m.id: m for m in known_models()}
+KNOWN = {m.id: m for m in [*known_models(), *OTHERS]}
 QWEN_LINEAR = {
     "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
     "linear_num_key_heads": 16, "linear_num_value_heads": 32, "full_attention_interval": 4,
@@ -163,6 +164,10 @@ PUBLIC = {
             rope_scaling={"rope_type": "llama3"},
         ),
     },
+    "trinity-mini": config(
+        "AfmoeForCausalLM", 32, 2048, 6144, 32, 4, 200192, head_dim=128, num_shared_experts=1,
+        num_dense_layers=2, sliding_window=2048, **moe(128, 8, 1024),
+    ),
     "step-3.5-flash": config(
         "Step3p5ForCausalLM", 45, 4096, 11264, 64, 8, 128896, num_attention_groups=8, head_dim=128,
         moe_num_experts=288, moe_top_k=8, moe_intermediate_size=1280, share_expert_dim=1280,
@@ -175,8 +180,8 @@ PUBLIC = {
 
 @pytest.mark.parametrize("id_", PUBLIC)
 def test_public_configs_give_the_catalogue_s_models(id_: str) -> None:
-    """The same number of weights, and the same architecture, as the catalogue; here without a
-    checkpoint to look at.
+    """The same number of weights, and the same architecture, as the catalogue or the card; here
+    without a checkpoint to look at.
     """
     found, known = converted("config.json", PUBLIC[id_], {}), KNOWN[id_]
     assert found.architecture == known.architecture

@@ -14,8 +14,8 @@ from hakaru.memory.blocks import (
     attention,
     dense,
     fused_dense,
-    head_gated_attention,
     mla,
+    separately_gated_attention,
     ungated,
 )
 from hakaru.memory.experts import experts
@@ -59,7 +59,7 @@ def block_of(block: words.Block) -> Function:
         case str():
             return _MIXES[block]
         case words.Attention():
-            return partial(head_gated_attention if block.head_gate else attention, word=block)
+            return partial(separately_gated_attention if block.gate else attention, word=block)
         case words.Mla(rope=rope):
             return partial(mla, rope=rope)
         case words.Mamba2(normed=normed):

@@ -357,14 +357,16 @@ def attention(b: Build, x: Tensor, word: words.Attention = PLAIN) -> Tensor:
     return attend(b, q, k, v, out=b.model.n_embd)
 
 
-def head_gated_attention(b: Build, x: Tensor, word: words.Attention) -> Tensor:
-    """Attention whose output is multiplied by a gate, one number per head (Laguna)."""
+def separately_gated_attention(b: Build, x: Tensor, word: words.Attention) -> Tensor:
+    """Attention whose output is multiplied by a gate from a matrix of its own (Laguna, AFMoE)."""
     g, y = b.graph, b.layer
-    shape = y.n_embd_head_v, y.n_head, "T"
     q, k, v = heads(b, x, word)
     cur = attend(b, q, k, v, out=None)
-    gate = g.like(b.mm(x, y.n_head, "gate"))
-    cur = b.mul(g.reshape(cur, shape), g.reshape(gate, (1, y.n_head, "T")))
+    length = y.n_embd_head_v if word.gate == "per element" else 1
+    gate = g.like(b.mm(x, length * y.n_head, "gate"))
+    cur = b.mul(
+        g.reshape(cur, (y.n_embd_head_v, y.n_head, "T")), g.reshape(gate, (length, y.n_head, "T"))
+    )
     return b.mm(
         g.reshape(cur, (y.n_embd_head_v * y.n_head, "T")), b.model.n_embd, "attention output"
     )

@@ -46,7 +46,7 @@ def layers_of(shape: Shape) -> tuple[Layer, ...]:
                 and cache.window is None,
                 own_kv=cache.k > 0,
                 experts=_has_experts(shape, i, n_ff),
-                rope=_has_rope(blueprint, i, windowed=cache.window is not None),
+                rope=_has_rope(shape, i, windowed=cache.window is not None),
                 first=i == 0 and blueprint.first_differs,
                 last=i == n - 1 and blueprint.trimmed,
             )
@@ -73,9 +73,10 @@ def _joined(layers: list[Layer]) -> list[Layer]:
     return joined
 
 
-def _has_rope(blueprint: Blueprint, layer: int, *, windowed: bool) -> bool:
+def _has_rope(shape: Shape, layer: int, *, windowed: bool) -> bool:
+    blueprint = blueprint_of(shape)
     if blueprint.rope_in_windows:
-        return windowed
+        return windowed or (blueprint.rope_in_lead and layer < shape.n_layer_dense_lead)
     return not blueprint.rope_period or (layer + 1) % blueprint.rope_period != 0
 
 

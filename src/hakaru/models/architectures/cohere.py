@@ -3,7 +3,15 @@
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import attention
-from hakaru.models.architectures.parts.blueprint import Attention, Blueprint, Dense, Parallel
+from hakaru.models.architectures.parts.blueprint import (
+    Attention,
+    Blueprint,
+    Dense,
+    Experts,
+    IfExperts,
+    Parallel,
+    Shared,
+)
 from hakaru.models.architectures.parts.feed_forward import dense, experts, shared_expert
 from hakaru.models.architectures.parts.sizes import Sizes, either, norm
 from hakaru.models.architectures.parts.tensor_table import TensorTable, after_lead
@@ -51,7 +59,14 @@ ARCHITECTURES: Final = (
             layer=(norm("attn_norm"), attention(), after_lead(experts(), shared_expert()))
         ),
         caches=Caches(window=Window(period=4, dense_first=True)),
-        why_no_graph="experts beside attention, rope in the dense layers too: not written down yet",
+        graph=Blueprint(
+            layer=Parallel(
+                Attention(), IfExperts(Shared(Experts(gating="sigmoid", normed=False)), Dense())
+            ),
+            layer_norm=True,
+            rope_in_windows=True,
+            rope_in_lead=True,
+        ),
         why_no_hugging_face=UNCONVERTED,
     ),
 )

@@ -48,6 +48,12 @@ def _ernie_moe(config: ConfigValues, hyperparameters: Hyperparameters, _: Collec
     hyperparameters["interleave_moe_layer_step"] = config.number("moe_layer_interval") or 1
 
 
+def _afmoe(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
+    hyperparameters["expert_shared_count"] = config.number("num_shared_experts") or 0
+    if window := config.number_if_any("sliding_window"):
+        hyperparameters["attention.sliding_window"] = window
+
+
 def _has_window(m: Sizes, layer: int) -> bool:
     """True for a layer with a window. In MiMo 2 only such layers have sinks."""
     return m.of("attention.sliding_window_pattern", layer) > 0
@@ -147,7 +153,7 @@ ARCHITECTURES: Final = (
         caches=Caches(window=Window(period=4, dense_first=True)),
         graph=Blueprint(
             layer=Residual(
-                Attention(head_gate=True), IfExperts(Shared(Experts(gating="stated")), Dense())
+                Attention(gate="per head"), IfExperts(Shared(Experts(gating="stated")), Dense())
             )
         ),
         why_no_hugging_face=UNCONVERTED,
@@ -161,8 +167,15 @@ ARCHITECTURES: Final = (
             )
         ),
         caches=Caches(window=Window(period=4)),
-        why_no_graph="the gate on attention from a matrix of its own: not written down yet",
-        why_no_hugging_face=UNCONVERTED,
+        graph=Blueprint(
+            layer=Residual(
+                Attention(gate="per element"),
+                IfExperts(Shared(Experts(gating="stated")), Dense()),
+                norms="both",
+            ),
+            rope_period=4,
+        ),
+        hugging_face=HuggingFace(classes=("AfmoeForCausalLM",), fields=_afmoe),
     ),
     Architecture(
         "mimo2",

@@ -97,7 +97,7 @@ ARCHITECTURES: Final = (
         caches=Caches(window=Window(period=4, dense_first=True)),
         graph=Blueprint(
             layer=Residual(
-                Attention(head_gate=True), IfExperts(Shared(Experts(gating="stated")), Dense())
+                Attention(gate="per head"), IfExperts(Shared(Experts(gating="stated")), Dense())
             ),
             end="logits beside rows",
         ),

@@ -16,7 +16,10 @@ class Attention(NamedTuple):
     rope: bool = True  # queries and keys are rotated by their positions
     whole: bool = False  # queries and keys are normed over all heads at once
     scaled: bool = False  # queries of layers without rope are scaled by their positions
-    head_gate: bool = False  # the output is multiplied by a gate, one number per head
+    gate: Literal["per head", "per element"] | None = None
+    """The output is multiplied by a gate from a matrix of its own: one number per head, or one per
+    element of a head.
+    """
 
 
 class Mla(NamedTuple):
@@ -166,6 +169,7 @@ class Blueprint(NamedTuple):
     n_positions: int = 1  # numbers per token's position: 4 where images are
     rope_period: int | None = None  # every `rope_period`-th layer has no rope
     rope_in_windows: bool = False  # only layers with a window have rope
+    rope_in_lead: bool = False  # and the dense layers before the first with experts
     early_states: bool = False
     """A layer needs the convolution's last inputs before anything else, so they are fetched before
     the layer below has ended.
