@@ -127,6 +127,22 @@ def test_mla_keeps_one_row_and_no_values() -> None:
     assert (plain.k, plain.v) == (576, 512)
 
 
+def test_an_indexer_keeps_small_keys_in_the_layers_that_have_one() -> None:
+    """DeepSeek 3.2 in every layer, GLM 5.2 where the file says so, or else in the first two and
+    from then on in every fourth; a draft layer keeps nothing.
+    """
+    keys = {"attention__head_count": 8, "attention__indexer__key_length": 128}
+
+    def indexers(architecture: str, n_layer: int, **more: MetadataValue) -> list[int]:
+        return [c.indexer for c in caches(architecture, n_layer, **keys, **more)]
+
+    assert indexers("deepseek32", 3, nextn_predict_layers=1) == [128, 128, 0]
+    assert indexers("glm-dsa", 3, attention__indexer__types=[1, 0, 1]) == [128, 0, 128]
+    assert indexers("glm-dsa", 3, context_length=202_752) == [128] * 3
+    assert indexers("glm-dsa", 7, context_length=2**20) == [128, 128, 128, 0, 0, 0, 128]
+    assert indexers("deepseek2", 1) == [0]
+
+
 def test_recurrent_layers_are_found_by_every_architecture_s_own_rule() -> None:
     """No KV heads (LFM2), an interval (Qwen3-Next), no feed-forward either (Nemotron-H), all layers
     (Mamba).

@@ -14,13 +14,13 @@ from hakaru.memory.blocks import (
     attention,
     dense,
     fused_dense,
-    mla,
     separately_gated_attention,
     ungated,
 )
 from hakaru.memory.experts import experts
 from hakaru.memory.gemma import gemma3n, gemma4
 from hakaru.memory.graph import Tensor
+from hakaru.memory.latent_attention import mla
 from hakaru.memory.recurrent import (
     delta_net,
     gated_attention,
@@ -60,8 +60,8 @@ def block_of(block: words.Block) -> Function:
             return _MIXES[block]
         case words.Attention():
             return partial(separately_gated_attention if block.gate else attention, word=block)
-        case words.Mla(rope=rope):
-            return partial(mla, rope=rope)
+        case words.Mla(rope=rope, sparse=sparse):
+            return partial(mla, rope=rope, sparse=sparse)
         case words.Mamba2(normed=normed):
             return partial(mamba2, normed=normed)
         case words.DeltaNet(joint=joint):

@@ -10,13 +10,14 @@ Source: llama.cpp, src/llama-graph.cpp (build_norm, build_qkv, build_attn, build
 src/models.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from hakaru.memory.flash_attention import Attention, Backend, scratch
-from hakaru.memory.graph import Graph, Size, Tensor, size_of
+from hakaru.memory.graph import Dim, Graph, Size, Tensor, size_of
 from hakaru.models.architectures.parts import blueprint as words
 from hakaru.models.shape import Shape
 
@@ -36,6 +37,8 @@ class Layer(NamedTuple):
     recurrent: bool = False  # the layer keeps a state
     attends: bool = True
     own_kv: bool = True  # False: the layer reads another layer's cache
+    indexes: bool = False  # an indexer of the layer's own chooses cells
+    number: int = 0  # of the layer, where its graph has a leaf of its own; else 0
     rope: bool = True  # queries and keys are rotated by their positions
     experts: bool = False  # the feed-forward part is a mixture of experts
     first: bool = False  # the first layer, where its graph differs from the others
@@ -86,6 +89,13 @@ class Build(Struct, kw_only=True):
         """
         self.on_host[name] = size
         return None if self.on_device else self._copied(name, size)
+
+    def leaf(self, name: str, shape: tuple[Dim, ...]) -> Tensor:
+        """A tensor of this layer that the graph itself fills. Like an input it has its place from
+        the start on, but on the layer's device.
+        """
+        key = f"{name} {self.layer.number}"
+        return self.inputs.setdefault(key, Tensor(name, shape, size_of(shape)))
 
     def _copied(self, name: str, size: Size) -> Tensor:
         many = tuple((self.copies * factor, letters) for factor, letters in size)
@@ -218,11 +228,12 @@ def attend(
     *,
     out: int | None,
     latent: Tensor | None = None,
+    narrowed: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Store keys and values, attend over the cache, project to `out` rows.
 
     Without keys and values another layer's cache is read. `latent` is MLA's compressed row, of
-    which the values are read.
+    which the values are read. `narrowed` makes of the mask one that hides more cells.
     """
     g, layer = b.graph, b.layer
     cached = b.cached
@@ -236,6 +247,8 @@ def attend(
     order = [q, k, v] if b.windows or not cached else [q, v, k]
     g.stored(t for t in order if t is not None)
     sources, mask = _cells(b, q, k, v, latent)
+    if narrowed:
+        mask = narrowed(mask)
     length = b.model.n_lora_kv if latent is not None else layer.n_embd_head_v
     shape = length, layer.n_head, "T"
     if not b.flash:
@@ -391,28 +404,3 @@ def ungated(b: Build, x: Tensor, n_ff: int | None = None) -> Tensor:
     """Up and down, without a gate."""
     up = b.mm(x, n_ff or b.layer.n_ff, "up")
     return b.mm(b.graph.like(up, name="activated"), b.model.n_embd, "feed-forward")
-
-
-def mla(b: Build, x: Tensor, *, rope: bool = True) -> Tensor:
-    """Multi-head latent attention: one compressed row per token, of which every head reads."""
-    g, m, y = b.graph, b.model, b.layer
-    key, latent, pe = m.n_embd_head_k_mla, m.n_lora_kv, m.n_rot
-    if m.n_lora_q:
-        x_q = b.norm(b.mm(x, m.n_lora_q, "queries"))
-        q = b.mm(x_q, y.n_head * key, "queries")
-    else:
-        q = b.mm(x, y.n_head * key, "queries")
-    q = g.reshape(q, (key, y.n_head, "T"))
-    row = b.mm(x, latent + pe, "compressed keys and values")
-    k_pe = g.view(row, (pe, 1, "T"))
-    if rope:
-        k_pe = g.like(k_pe, b.positions(), name="keys")
-    row = g.like(g.view(row, (latent, "T")), name="compressed keys and values")
-    q_pe = g.view(q, (pe, y.n_head, "T"))
-    if rope:
-        q_pe = g.like(q_pe, b.positions(), name="queries")
-    absorbed = g.new("queries", (latent, "T", y.n_head), g.view(q, ("permuted",)))
-    q = g.new("queries", (latent + pe, y.n_head, "T"), g.view(absorbed, ("permuted",)), q_pe)
-    row = g.reshape(row, (latent, 1, "T"))
-    k = g.new("keys", (latent + pe, 1, "T"), row, k_pe)
-    return attend(b, q, k, row, out=m.n_embd, latent=row)

@@ -270,6 +270,6 @@ def _values(shape: Shape, settings: ContextSettings) -> dict[str, int]:
     return {
         "T": n_tokens, "t": n_tokens // n_seqs, "S": n_seqs, "O": settings.n_outputs,
         "N": 1 if settings.kv_unified else n_seqs,
-        "C": settings.n_cells,
+        "C": settings.n_cells, "K": min(settings.n_cells, shape.n_indexer_top_k),
         "W": settings.n_cells if window is None else settings.window_cells(window),
     }  # fmt: skip

@@ -91,8 +91,8 @@ def compute_footprint(
 
 
 def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
-    """Bytes that one layer keeps for all conversations: keys and values for every cell, and a state
-    that does not grow.
+    """Bytes that one layer keeps for all conversations: keys, values and the indexer's keys for
+    every cell, and a state that does not grow.
 
     A layer with a window keeps the window and one micro-batch. States are F32. Raises Misuse if the
     cache type's blocks do not divide a head, which llama.cpp refuses as well. Source: llama.cpp,
@@ -100,6 +100,7 @@ def layer_cache_bytes(cache: LayerCache, settings: ContextSettings) -> int:
     """
     n_streams = 1 if settings.kv_unified else settings.n_parallel
     keys = row_bytes(settings.type_k, cache.k, cache.n_embd_head_k)
+    keys += row_bytes(settings.type_k, cache.indexer, cache.indexer)
     values = row_bytes(settings.type_v, cache.v, cache.n_embd_head_v)
     states = 4 * cache.state * settings.n_parallel
     return (keys + values) * cells_of(cache, settings) * n_streams + states

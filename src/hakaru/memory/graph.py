@@ -7,7 +7,7 @@ shape has numbers and letters, and `allocator.bytes_of` puts values in the place
     T  tokens of a micro-batch          C  cells of one conversation
     S  conversations                    W  cells of a layer with a window
     t  T / S                            N  pools of cells: one per conversation, or one for all
-    O  rows whose logits are kept
+    O  rows whose logits are kept       K  cells that an indexer chooses
 
 Left out: weights and caches, which lie in other buffers, and tensors without elements.
 

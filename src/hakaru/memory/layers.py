@@ -45,6 +45,8 @@ def layers_of(shape: Shape) -> tuple[Layer, ...]:
                 and not shape.n_embd_per_layer
                 and cache.window is None,
                 own_kv=cache.k > 0,
+                indexes=cache.indexer > 0,
+                number=i if shape.n_indexer_top_k else 0,
                 experts=_has_experts(shape, i, n_ff),
                 rope=_has_rope(shape, i, windowed=cache.window is not None),
                 first=i == 0 and blueprint.first_differs,
@@ -90,9 +92,12 @@ def _has_experts(shape: Shape, layer: int, n_ff: int) -> bool:
 
 def receives_extra_input(shape: Shape, i: int, layer: Layer) -> bool:
     """True if layer i gets a second tensor from the layer before: the convolution's last inputs
-    (LFM2, Mamba), image rows (Qwen3-VL), or per-layer embeddings (Gemma 3n).
+    (LFM2, Mamba), image rows (Qwen3-VL), per-layer embeddings (Gemma 3n), or the cells that an
+    indexer chose (GLM 5.2).
     """
     blueprint = blueprint_of(shape)
+    if shape.n_indexer_top_k:
+        return not layer.indexes
     if blueprint.early_states:
         return layer.recurrent
     return i < shape.n_deepstack_layers or bool(

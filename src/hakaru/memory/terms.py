@@ -91,10 +91,11 @@ def _caches(shape: Shape, settings: ContextSettings) -> Iterator[Term]:
             whole = cache.window is None
             cells = say("{n:,} cells", n=cells_of(cache, settings))
             reach = say("whole context") if whole else say("window of {n}", n=cache.window)
+            keys = f"({cache.k:,} + {cache.indexer:,})" if cache.indexer else f"{cache.k:,}"
             yield Term(
                 part="kv_cache_bytes",
                 what=say("{n} layers, {seen}", n=n, seen=reach),
-                formula=f"{n} × ({cache.k:,} {settings.type_k} + {cache.v:,} {settings.type_v}) × "
+                formula=f"{n} × ({keys} {settings.type_k} + {cache.v:,} {settings.type_v}) × "
                 f"{cells} × {streams}",
                 where="attention.head_count_kv, key_length, value_length",
                 bytes=total - state,

@@ -14,6 +14,7 @@ has_kv) and src/models/*.cpp (load_arch_hparams).
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +22,8 @@ from msgspec.structs import replace
 from hakaru.formats.metadata import Metadata
 from hakaru.models.architectures import architecture
 from hakaru.models.architectures.record import Caches, Window
+
+GLM_5_2_CONTEXT: Final = 2**20  # llama.cpp, src/models/glm-dsa.cpp
 
 
 class LayerCache(Struct, frozen=True, kw_only=True):
@@ -30,6 +33,7 @@ class LayerCache(Struct, frozen=True, kw_only=True):
     v: int = 0  # elements of the values of one cell
     n_embd_head_k: int = 0  # elements of one head's keys
     n_embd_head_v: int = 0  # elements of one head's values
+    indexer: int = 0  # elements of the indexer's key of one cell; 0: the layer has no indexer
     window: int | None = None  # tokens; None: every token is kept
     state: int = 0  # F32 elements of a recurrent state, per conversation
     copied_whole: bool = False
@@ -61,13 +65,18 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
     heads = meta.per_layer(meta.arch_key("attention.head_count"), n_layer)
     heads_kv = meta.per_layer(meta.arch_key("attention.head_count_kv"), n_layer) or heads
 
+    indexed = _indexed(meta, rule, n_layer, n_draft)
+    indexer = meta.integer(meta.arch_key("attention.indexer.key_length")) or 0
+
     @cache  # layers are of a few kinds
-    def kind(n_kv: int | None, window: int | None, state: int, *, is_own: bool) -> LayerCache:
+    def kind(
+        n_kv: int | None, window: int | None, state: int, indexer: int, *, is_own: bool
+    ) -> LayerCache:
         attention = (
             LayerCache(window=window) if n_kv is None else _attention(meta, heads, n_kv, window)
         )
         kept = attention if is_own else replace(attention, k=0, v=0)
-        return replace(kept, state=state, copied_whole=copied_whole)
+        return replace(kept, state=state, indexer=indexer, copied_whole=copied_whole)
 
     caches = []
     for i in range(n_layer):
@@ -75,7 +84,8 @@ def layer_caches(meta: Metadata, n_layer: int) -> tuple[LayerCache, ...] | None:
         n_kv = (heads_kv[i] if heads_kv else 0) if attends[i] and not draft else None
         kept_state = state if recurrent[i] and not draft else 0
         window = windows[i] if attends[i] else None
-        caches.append(kind(n_kv, window, kept_state, is_own=i < own_caches))
+        own_indexer = indexer if indexed[i] else 0
+        caches.append(kind(n_kv, window, kept_state, own_indexer, is_own=i < own_caches))
     return tuple(caches)
 
 
@@ -171,6 +181,22 @@ def _kinds(meta: Metadata, rule: Caches, n_layer: int) -> tuple[list[bool], list
             interval = meta.integer(meta.arch_key("full_attention_interval")) or 4
             recurrent = list(map(bool, stated)) or [(i + 1) % interval != 0 for i in range(n_layer)]
             return recurrent, [not has_state for has_state in recurrent]
+
+
+def _indexed(meta: Metadata, rule: Caches, n_layer: int, n_draft: int) -> list[bool]:
+    """Whether each layer keeps keys of an indexer of its own; the others see the cells that the
+    last such layer chose. Files of GLM 5.2, which has a longer context than GLM 5, may not state
+    which. Draft layers see everything.
+    """
+    if rule.indexed is None:
+        return [False] * n_layer
+    n_own = n_layer - n_draft
+    stated = meta.per_layer(meta.arch_key("attention.indexer.types"), n_own)
+    if rule.indexed == "all" or not stated:
+        context = meta.integer(meta.arch_key("context_length")) or 0
+        shares = rule.indexed == "stated" and context >= GLM_5_2_CONTEXT
+        return [not shares or i < 2 or i % 4 == 2 for i in range(n_own)] + [False] * n_draft
+    return [*map(bool, stated), *[False] * n_draft]
 
 
 def _layers_with_own_cache(meta: Metadata, rule: Caches, n_layer: int) -> int:

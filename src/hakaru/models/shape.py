@@ -43,6 +43,9 @@ class Shape(Struct, frozen=True, kw_only=True):
     n_embd_head_k_mla: int = 0
     n_embd_head_v_mla: int = 0
     n_embd_head_kda: int = 0
+    n_indexer_head: int = 0
+    n_embd_head_indexer: int = 0
+    n_indexer_top_k: int = 0  # cells that a token sees, of those that an indexer ranks
     ssm_d_conv: int = 0
     ssm_d_inner: int = 0
     ssm_d_state: int = 0
@@ -112,6 +115,9 @@ def shape_of(meta: Metadata, *, n_vocab: int) -> Shape:
         n_embd_head_k_mla=number("attention.key_length_mla"),
         n_embd_head_v_mla=number("attention.value_length_mla"),
         n_embd_head_kda=number("kda.head_dim"),
+        n_indexer_head=number("attention.indexer.head_count"),
+        n_embd_head_indexer=number("attention.indexer.key_length"),
+        n_indexer_top_k=number("attention.indexer.top_k"),
         ssm_d_conv=number("ssm.conv_kernel"),
         ssm_d_inner=number("ssm.inner_size"),
         ssm_d_state=number("ssm.state_size"),

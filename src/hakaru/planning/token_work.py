@@ -263,8 +263,11 @@ def _attention(
     per_k, per_v = (BY_NAME[t].bpw / 8 for t in (type_k.upper(), type_v.upper()))
     return (
         Attention(
-            cell_bytes=k * per_k + v * per_v,
-            products=float(n_head * (cache.n_embd_head_k + cache.n_embd_head_v)),
+            cell_bytes=(k + cache.indexer) * per_k + v * per_v,
+            products=float(
+                n_head * (cache.n_embd_head_k + cache.n_embd_head_v)
+                + shape.n_indexer_head * cache.indexer
+            ),
             window=cache.window,
         ),
     )

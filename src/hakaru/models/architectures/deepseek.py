@@ -38,9 +38,6 @@ from hakaru.models.architectures.record import (
 )
 from hakaru.models.config_values import ConfigValues
 
-_INDEXED: Final = (
-    "its sparse attention keeps a second cache, of the indexer's keys; the dry run answers"
-)
 _RANKS: Final = ("attention.q_lora_rank", "attention.kv_lora_rank")
 
 
@@ -85,6 +82,8 @@ def _graph_of_moe(*, unstated: Gating = "sigmoid") -> IfExperts:
     return IfExperts(Shared(gating), Dense())
 
 
+_SPARSE_GRAPH: Final = Blueprint(layer=Residual(Mla(sparse=True), _graph_of_moe()))
+
 ARCHITECTURES: Final = (
     Architecture(
         "deepseek2",
@@ -116,8 +115,8 @@ ARCHITECTURES: Final = (
         "deepseek32",
         guesses=True,
         tensors=_SPARSE,
-        why_no_caches=_INDEXED,
-        why_no_graph=_INDEXED,
+        caches=Caches(indexed="all"),
+        graph=_SPARSE_GRAPH,
         why_no_hugging_face=UNCONVERTED,
         plain=SIGMOID,
     ),
@@ -125,8 +124,8 @@ ARCHITECTURES: Final = (
         "glm-dsa",
         guesses=True,
         tensors=_SPARSE,
-        why_no_caches=_INDEXED,
-        why_no_graph=_INDEXED,
+        caches=Caches(indexed="stated"),
+        graph=_SPARSE_GRAPH,
         why_no_hugging_face=UNCONVERTED,
     ),
     Architecture(

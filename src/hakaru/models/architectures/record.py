@@ -64,6 +64,10 @@ class Caches(NamedTuple):
     n_own: int | None = None  # layers from this one on read an earlier layer's cache
     shares: bool = False  # the file states how many of the last layers read an earlier layer's
     grouped: bool = True  # the state counts groups (ssm.group_count)
+    indexed: Literal["all", "stated"] | None = None
+    """Which layers keep a second cache, of the keys by which an indexer chooses cells: all, or
+    those that the file states.
+    """
 
     @property
     def has_states(self) -> bool:

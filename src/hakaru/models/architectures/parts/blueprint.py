@@ -26,6 +26,7 @@ class Mla(NamedTuple):
     """Multi-head latent attention."""
 
     rope: bool = True
+    sparse: bool = False  # an indexer chooses the cells that a token sees
 
 
 class Mamba2(NamedTuple):
