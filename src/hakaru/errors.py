@@ -13,6 +13,7 @@
     │   ├── EngineMissing                not installed or not the pinned build
     │   ├── EngineRefused                it answered with an error
     │   └── EngineDied                   its process ended; the last log lines are kept
+    │       └── EngineOutOfMemory        since there was no memory left
     └── MachineError               1    disk full, read-only, port in use
 
 The number is the exit code. The sentence is a template with its fields: it says where, what was
@@ -138,6 +139,10 @@ class EngineDied(EngineError):
     def __init__(self, template: str, *, log: list[str], **fields: object) -> None:
         super().__init__(template, **fields)
         self.log = log
+
+
+class EngineOutOfMemory(EngineDied):
+    """The engine's process ended because memory ran out."""
 
 
 class MachineError(HakaruError):

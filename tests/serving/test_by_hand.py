@@ -23,8 +23,9 @@ from hakaru.models.model import Model, read_model
 from hakaru.planning.fit_at import fit_at
 from hakaru.planning.to_load import NothingLoaded
 from hakaru.serving.by_hand import ByHand
+from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.serve import serve, to_serve
-from hakaru.serving.serve_at import Serving, plan_to_load
+from hakaru.serving.serve_at import Serving
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama, write_tiny_projector
 

@@ -17,8 +17,8 @@ from hakaru.hardware.probe import probe_machine
 from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
+from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.serve import serve, to_serve
-from hakaru.serving.serve_at import plan_to_load
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from laps import lap_of

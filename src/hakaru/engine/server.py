@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hakaru.engine.builds import selection
 from hakaru.engine.isolation import cell_of, engine_below, signal_told, told
 from hakaru.engine.mode import Mode
+from hakaru.engine.out_of_memory import n_ended_for_memory, ran_out
 from hakaru.engine.process import (
     child_command,
     child_environment,
@@ -31,7 +32,7 @@ from hakaru.engine.process import (
 from hakaru.engine.promises import check_promises
 from hakaru.engine.server_flags import server_flags
 from hakaru.engine.server_log import ServerLog
-from hakaru.errors import EngineDied, HakaruError, Misuse, ModelDamaged
+from hakaru.errors import EngineDied, EngineOutOfMemory, HakaruError, Misuse, ModelDamaged
 from hakaru.hardware.threads import n_threads
 from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
@@ -154,6 +155,16 @@ def _write_template(mode: Mode, file: Path) -> None:
         file.write_text(mode.template.text, encoding="utf-8")
 
 
+def _death(path: Path, log: ServerLog, code: int | None) -> EngineDied:
+    return EngineDied(
+        "the engine's server process ended ({how}) while it served {path}; its last words: {last}",
+        log=list(log.lines),
+        how=how_it_ended(code),
+        path=path,
+        last=log.last_words(),
+    )
+
+
 class EngineServer:
     """One running server process. `with EngineServer(...) as server:` waits until it answers and
     ends it afterwards.
@@ -174,6 +185,7 @@ class EngineServer:
         _write_template(self.mode, self.socket.with_name("template.jinja"))
         self.log, self._is_ready = log or ServerLog(), False
         command = server_command(path, settings, socket=self.socket, mode=self.mode)
+        self._n_ended_for_memory = n_ended_for_memory()
         self.process = _started(command, self._binary, self.mode)
         assert self.process.stdout and self.process.stderr
         self.log.listen(self.process.stderr)
@@ -245,14 +257,11 @@ class EngineServer:
         code = self.process.poll()
         if code is not None:
             self.log.wait_for_end(2)  # its last words may still be on the way
-        return EngineDied(
-            "the engine's server process ended ({how}) while it served {path}; its last words: "
-            "{last}",
-            log=list(self.log.lines),
-            how=how_it_ended(signal_told(code) if self.mode.private else code),
-            path=self.path,
-            last=self.log.last_words(),
-        )
+        code = signal_told(code) if self.mode.private else code
+        died = _death(self.path, self.log, code)
+        if ran_out(died.log, code, self._n_ended_for_memory):
+            return EngineOutOfMemory(died.template, log=died.log, **died.fields)
+        return died
 
     def client(self, *, timeout: float = 600) -> "httpx.Client":
         """A client that speaks to this process over its socket, and uses no connection twice:

@@ -14,9 +14,9 @@ from hakaru.hardware.machine import Device, Machine
 from hakaru.planning.answer import Fit
 from hakaru.planning.to_load import NothingLoaded
 from hakaru.servers import engine_bytes, promised_bytes
+from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.resident import Resident
 from hakaru.serving.serve import ToServe
-from hakaru.serving.serve_at import plan_to_load
 from hakaru.session import Session, nobody_listens
 from hakaru.units import size_in_bytes
 

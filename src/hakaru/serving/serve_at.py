@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psutil
 from msgspec import Struct, field
@@ -29,11 +29,11 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.answer import Fit
 from hakaru.planning.dry_run import remember_load
-from hakaru.planning.to_load import NothingLoaded, fit_to_load
 from hakaru.servers import Deployment, engine_bytes, running
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.port import bound_socket
+from hakaru.serving.short_of_memory import loaded_somehow
 from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.session import Session
@@ -126,32 +126,24 @@ def serve_at(
     files = files_loaded(model, mode)
     remember_new = check_trusted(files, session.ledger)
     with listening(port, entrance) as (listener, log):
-        fit, mode = plan_to_load(
-            model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
-        )
-        supervisor = supervised(
-            model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
-        )
 
-        def make_front() -> "Front":
-            from hakaru.serving.forwarding import Forwarding
-            from hakaru.serving.front import Front  # a web framework, which nobody else needs
-            from hakaru.serving.gateway import make_gateway
-            from hakaru.serving.limits import limits_of
+        def load(fit: Fit, mode: Mode) -> _Started:
+            supervisor = supervised(
+                model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
+            )
 
-            limits = limits_of(model, fit.settings, sees=mode.projector is not None)
             loaded = Loaded(
                 supervisor=supervisor, fit=fit, machine=session.machine, entrance=entrance
             )
-            routes = pages(loaded) if pages else ()
-            engine = Forwarding(supervisor, limits, queue=queue, log=log.gateway)
-            gateway = make_gateway(engine, routes, origins, entrance)
-            return Front(gateway, supervisor, entrance.certificate)
+            front = partial(_front, loaded, pages=pages, origins=origins, queue=queue, log=log)
+            return _started(supervisor, fit, front, listener.getsockname()[1], entrance)
 
-        grows = fit.growth.total_bytes
-        with _answering(supervisor, listener, make_front, grows, entrance) as serving:
+        started = loaded_somehow(
+            load, model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
+        )
+        with _answering(started, listener) as serving:
             log.gateway(f"{serving.deployment.model} answers at {serving.url}")
-            check_load(supervisor, model, fit, session)
+            check_load(started.supervisor, model, started.fit, session)
             remember_new()
             yield serving
 
@@ -210,53 +202,37 @@ def check_load(supervisor: Supervisor, model: Model, fit: Fit, session: Session)
             remember_load(supervisor.server, model, machine=session.machine, ledger=session.ledger)
 
 
-def plan_to_load(
-    model: Model,
-    settings: ContextSettings,
-    mode: Mode,
-    session: Session,
-    *,
-    memory: str | int | None = None,
-    warns_of_idle_gpu: bool = False,
-) -> tuple[Fit, Mode]:
-    """The plan by which the model is loaded, and how it is run: without guesses ahead, of which a
-    note tells, where what guesses does not fit beside the model and no person named it. Raises
-    NothingLoaded.
-    """
-    plan = partial(
-        fit_to_load, model, settings, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
-    )
-    if mode.speculation and not mode.must_guess:
-        try:
-            return plan(mode=mode), mode
-        except NothingLoaded:
-            session.note(
-                say("What guesses tokens ahead does not fit beside the model now: it is left out.")
-            )
-        mode = replace(mode, speculation=None)
-    return plan(mode=mode), mode
+def _front(
+    loaded: Loaded, *, pages: Pages | None, origins: Sequence[str], queue: int | None, log: LogFile
+) -> "Front":
+    """The gateway before an engine that loads its model meanwhile."""
+    from hakaru.serving.forwarding import Forwarding
+    from hakaru.serving.front import Front  # a web framework, which nobody else needs
+    from hakaru.serving.gateway import make_gateway
+    from hakaru.serving.limits import limits_of
+
+    fit, supervisor, entrance = loaded.fit, loaded.supervisor, loaded.entrance
+    limits = limits_of(fit.model, fit.settings, sees=supervisor.mode.projector is not None)
+    routes = pages(loaded) if pages else ()
+    engine = Forwarding(supervisor, limits, queue=queue, log=log.gateway)
+    gateway = make_gateway(engine, routes, origins, entrance)
+    return Front(gateway, supervisor, entrance.certificate)
+
+
+class _Started(NamedTuple):
+    """An engine that answers."""
+
+    supervisor: Supervisor
+    fit: Fit
+    front: "Front"
+    deployment: Deployment
 
 
 @contextmanager
-def _answering(
-    supervisor: Supervisor,
-    listener: socket.socket,
-    make_front: "Callable[[], Front]",
-    grows_bytes: int,
-    entrance: Entrance,
-) -> Iterator[Serving]:
-    """The engine started, its record written, and the gateway answering on `listener` in a
-    thread. The gateway is made while the engine loads.
-    """
-    made: list[Front] = []
-    deployment = _started(
-        supervisor, listener.getsockname()[1], meanwhile=lambda: made.append(make_front())
-    )
-    (front,) = made
+def _answering(started: _Started, listener: socket.socket) -> Iterator[Serving]:
+    """The record of the engine written, and the gateway answering on `listener` in a thread."""
+    supervisor, _, front, deployment = started
     supervisor.on_failed = front.leave
-    deployment = replace(
-        deployment, grows_bytes=grows_bytes, **entrance.address_of(deployment.port)
-    )
     supervisor.on_again = partial(_announce_again, deployment, supervisor)
     serving = Serving(deployment=deployment, gives=supervisor.mode.gives, front=front)
     try:
@@ -296,11 +272,18 @@ def in_thread(
             engines.stop()
 
 
-def _started(supervisor: Supervisor, port: int, *, meanwhile: Callable[[], None]) -> Deployment:
-    """Start the engine, with `meanwhile` while it loads. Returns the server's record."""
+def _started(
+    supervisor: Supervisor,
+    fit: Fit,
+    make_front: "Callable[[], Front]",
+    port: int,
+    entrance: Entrance,
+) -> _Started:
+    """Start the engine, and make the gateway while it loads."""
     name = supervisor.mode.name_of(supervisor.path)
+    made: list[Front] = []
     try:
-        supervisor.start(meanwhile=meanwhile)
+        supervisor.start(meanwhile=lambda: made.append(make_front()))
     except KeyboardInterrupt as stop:
         supervisor.stop()
         raise Interrupted(
@@ -310,12 +293,14 @@ def _started(supervisor: Supervisor, port: int, *, meanwhile: Callable[[], None]
         supervisor.stop()
         raise
     deployment = Deployment(
-        pid=os.getpid(), started=psutil.Process().create_time(), port=port, model=name,
+        pid=os.getpid(), started=psutil.Process().create_time(), model=name,
         path=str(supervisor.path),
         settings=asdict(supervisor.settings) | supervisor.mode.as_record(),
-        engine=supervisor.server.process.pid,
+        engine=supervisor.server.process.pid, grows_bytes=fit.growth.total_bytes,
+        **entrance.address_of(port),
     )  # fmt: skip
-    return replace(deployment, own_bytes=engine_bytes(deployment))
+    deployment = replace(deployment, own_bytes=engine_bytes(deployment))
+    return _Started(supervisor, fit, made[0], deployment)
 
 
 def _announce_again(deployment: Deployment, supervisor: Supervisor) -> None:

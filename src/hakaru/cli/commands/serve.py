@@ -25,9 +25,10 @@ from hakaru.models.embedded import is_english_only
 from hakaru.servers import HOST, running
 from hakaru.serving.by_hand import AS_HAKARU_CHOOSES
 from hakaru.serving.entrance import Entrance
+from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.port import DEFAULT_PORT
 from hakaru.serving.serve import ToServe, serve, to_serve
-from hakaru.serving.serve_at import Pages, Serving, plan_to_load
+from hakaru.serving.serve_at import Pages, Serving
 from hakaru.session import Session
 from hakaru.units import parse_seconds
 
