@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from hakaru.serving.connections import Connection
+from hakaru.serving.short_slice import take_short_slices
 
 LAST_WORDS_WITHIN_S: Final = 0.3  # the longest wait for a client that does not read
 LOOK_S: Final = 0.1  # between two looks whether the answers need not be waited for any more
@@ -50,6 +51,11 @@ class Front(uvicorn.Server):
     def n_answering(self) -> int:
         """Requests that are being answered."""
         return len(self.server_state.tasks)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer until it is told to leave, beside an engine that keeps every processor busy."""
+        take_short_slices()
+        super().run(sockets)
 
     def leave(self, within_s: float = 0.0) -> None:
         """Ask the server to end. `run` returns soon after the answers that are on their way, and
