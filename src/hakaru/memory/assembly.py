@@ -173,6 +173,24 @@ def _beside_state(b: Build, x: Tensor) -> Tensor:
     return b.add(dense(b, b.norm(x)), x)
 
 
+def _optional_parts(b: Build, x: Tensor) -> Tensor:
+    """DeciLM's layer. Without a feed-forward part the engine leaves out what attention gave."""
+    y, cur = b.layer, x
+    if y.n_head:
+        normed = b.norm(x)
+        mixed = (
+            attention(b, normed)
+            if y.n_head_kv
+            else b.mm(normed, b.model.n_embd, "attention output")
+        )
+        if not y.n_ff:
+            return x
+        if y.last:
+            mixed, x = b.outputs(mixed), b.outputs(x)
+        cur = b.add(mixed, x)
+    return b.add(dense(b, b.norm(cur)), cur)
+
+
 def _one_part(b: Build, x: Tensor) -> Tensor:
     """Nemotron H's block of one layer."""
     if b.layer.recurrent:
@@ -234,6 +252,7 @@ _MIXES: Final[dict[words.Mix, Function]] = {
 _OWN_LAYERS: Final[dict[words.Own, Function]] = {
     "attention beside state": _beside_state,
     "one part": _one_part_with_dense,
+    "optional parts": _optional_parts,
     "later normed": _later_normed,
     "streams": gemma3n,
     "part of layers": gemma4,

@@ -106,8 +106,7 @@ ARCHITECTURES: Final = (
         "deci",
         tensors=_DECI,
         caches=Caches(),
-        why_no_graph="layers without attention or without a feed-forward part: "
-        "not written down yet",
+        graph=Blueprint(layer="optional parts"),
         why_no_hugging_face=UNCONVERTED,
         quantizer=Quantizer(n_layer_of_70b=80),
     ),

@@ -137,6 +137,7 @@ class PostNormed(NamedTuple):
 
 Own: TypeAlias = Literal[
     "attention beside state",  # from two norms of the same (Falcon H1)
+    "optional parts",  # attention, one matrix in its place, or nothing; feed-forward or not (Deci)
     "one part",  # one block, whichever it is, and the dense layers after it (Nemotron H)
     "later normed",  # an encoder whose first layer is not normed before (ModernBERT)
     "streams",  # one of parallel streams passes through the layer (Gemma 3n)
