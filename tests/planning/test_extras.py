@@ -74,6 +74,15 @@ def test_mtp_layers_with_windows_keep_their_window_and_a_micro_batch() -> None:
     assert found.kv_cache_bytes == 3 * 1024 * 2 * 8 * 128 * 2 == 12_582_912
 
 
+def test_mtp_layers_draft_without_an_indexer() -> None:
+    """DeepSeek 3.2 at 131,072 tokens: the engine told 150,994,944 bytes for the cache of one layer
+    and 519,053,344 for its computation; with an indexer it would be twice as much.
+    """
+    found = mtp_extra(known("deepseek-v3.2"), ContextSettings(n_ctx=131_072))
+    assert found.kv_cache_bytes == 131_072 * 576 * 2 == 150_994_944
+    assert 519_053_344 <= found.compute_bytes < 1.2 * 519_053_344
+
+
 def test_a_model_without_such_layers_says_so() -> None:
     """Exit code 2."""
     with pytest.raises(Misuse, match="no layers for multi-token prediction") as refusal:

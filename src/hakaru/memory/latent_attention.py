@@ -22,7 +22,7 @@ def mla(b: Build, x: Tensor, *, rope: bool = True, sparse: bool = False) -> Tens
     g, m, y = b.graph, b.model, b.layer
     key, latent, pe = m.n_embd_head_k_mla, m.n_lora_kv, m.n_rot
     x_q = b.norm(b.mm(x, m.n_lora_q, "queries")) if m.n_lora_q else x
-    chosen = _chosen(b, x, x_q) if sparse else None
+    chosen = _chosen(b, x, x_q) if sparse and m.n_indexer_top_k else None
     q = g.reshape(b.mm(x_q, y.n_head * key, "queries"), (key, y.n_head, "T"))
     row = b.mm(x, latent + pe, "compressed keys and values")
     k_pe = g.view(row, (pe, 1, "T"))

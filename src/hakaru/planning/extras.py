@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hakaru.errors import Misuse, ModelUnknown
 from hakaru.formats.gguf import read_header
@@ -200,7 +201,8 @@ def mtp_layers(
     own = settings.with_cache(F16_CACHE)
     layers = [_draft_cache(shape, i) for i in range(-shape.n_layer_nextn, 0)]
     caches = sum(layers_cache_bytes(layers, own))
-    context = _context_bytes(shape, own, backend, mixed=False)
+    dense = replace(shape, n_indexer_top_k=0)  # layers that draft have no indexer
+    context = _context_bytes(dense, own, backend, mixed=False)
     if context is None:
         return None
     compute_bytes, host_bytes = context
