@@ -131,14 +131,14 @@ class _Reader:
             try:
                 return parse_hardware(node.hardware)
             except Misuse as error:
-                raise self._wrong(("node", i, "hardware"), str(error).removesuffix(".")) from error
+                raise self._wrong(("node", i, "hardware"), str(error)) from error
         assert node.hardware_file is not None
         path = self._path.parent / node.hardware_file
         try:
             machine = machine_from_json(json.loads(decoded(path)))
         except (Misuse, ValueError) as error:
             where = "node", i, "hardware_file"
-            raise self._wrong(where, str(error).removesuffix(".")) from error
+            raise self._wrong(where, str(error)) from error
         return Hardware(
             accelerators=machine.accelerators if machine.has_gpu else (),
             ram=ram_device(machine.memory),
@@ -168,7 +168,7 @@ class _Reader:
             "{path}, line {line}: {reason}.",
             path=self._path,
             line=line_of(self._text, where),
-            reason=reason,
+            reason=reason.rstrip(".。"),
         )
 
 
