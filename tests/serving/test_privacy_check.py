@@ -68,6 +68,16 @@ def test_a_command_that_calls_out_is_counted(code: str, verdict: str) -> None:
         assert [word.split()[0] for word in found.evidence.split(", ")] == list(COUNTED)
 
 
+def test_servers_that_run_here_are_not_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat would ask one of them, and find no way to it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "hakaru").mkdir()
+    code = "import os; assert not os.path.exists(os.environ['XDG_RUNTIME_DIR'] + '/hakaru')"
+    assert counted("code", [sys.executable, "-I", "-S", "-c", code]).verdict == "pass"
+
+
 def test_counters_are_read_by_their_names() -> None:
     """Of both files of the kernel."""
     text = "Ip: A OutNoRoutes\nIp: 1 2\nUdp: B\nUdp: -3\nIp6OutNoRoutes   \t4\n"
