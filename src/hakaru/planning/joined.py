@@ -61,10 +61,11 @@ def joined(cluster: Cluster, place: Callable[[Hardware], Placement]) -> Joined:
     A node with accelerators holds it where all of it lies on them: beside its RAM it would be as
     slow as that. RAM alone counts where the whole cluster has nothing else.
     """
-    kinds = {node.hardware: _holds(cluster, place, node.hardware) for node in cluster.nodes}
+    kinds = {node.hardware for node in cluster.nodes}
+    holding = {kind for kind in kinds if _holds(cluster, place, kind)}
     return Joined(
         rpc_flags=tuple(cluster.rpc_flags()),
-        alone=tuple(node.name for node in cluster.nodes if kinds[node.hardware]),
+        alone=tuple(node.name for node in cluster.nodes if node.hardware in holding),
     )
 
 
