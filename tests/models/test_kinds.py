@@ -165,3 +165,10 @@ def test_a_model_whose_name_says_otherwise_is_found_at_the_hub(hub: Loopback, ti
     """Its header is asked where the names leave nothing."""
     hub.add_repository("org/merged", {"lora-merged.gguf": tiny})
     assert find_model("hf:org/merged").origin == "hf:org/merged:lora-merged.gguf"
+
+
+def test_a_model_is_shown_without_its_vocabulary(tiny: Path) -> None:
+    """In a shell or a log; the vocabulary of a large model would take megabytes there."""
+    model = read_model(tiny)
+    assert len(str(model.metadata["tokenizer.ggml.tokens"])) > 1000
+    assert repr(model).startswith("Model(name=") and len(repr(model)) < 300

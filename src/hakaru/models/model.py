@@ -36,6 +36,9 @@ class Model(Struct, frozen=True, kw_only=True):
     tensors: tuple[Tensor, ...]  # of all parts
     metadata: dict[str, Value]
 
+    def __repr__(self) -> str:  # without the vocabulary in its header
+        return f"Model(name={self.name!r}, path={str(self.path)!r}, type={self.type_name!r})"
+
     @property
     def meta(self) -> Metadata:
         """Typed access to the header's keys."""
