@@ -48,7 +48,8 @@ class Queued:
         """Nanoseconds in the queue since each thread began."""
         counted = {}
         for pid in self._pids:
-            for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-                with suppress(OSError, IndexError):  # it has just ended
-                    counted[file] = int(file.read_text().split()[1])
+            with suppress(FileNotFoundError):  # the process has just ended
+                for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                    with suppress(OSError, IndexError):  # the thread has
+                        counted[file] = int(file.read_text().split()[1])
         return counted
