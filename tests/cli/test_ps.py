@@ -97,7 +97,7 @@ def test_the_nearest_names_are_told(start: Start, capsys: pytest.CaptureFixture[
     assert "the nearest are qwen3-4b." in capsys.readouterr().err
     start("qwen3-4b", 8602)
     assert run(["stop", "qwen3-4b"]) == 4
-    assert "8602, 8600" in capsys.readouterr().err
+    assert "8600, 8602" in capsys.readouterr().err
     assert len(running()) == 3
     assert run(["stop", "--all"]) == 0 and running() == []
 

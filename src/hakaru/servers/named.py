@@ -22,7 +22,7 @@ def named(word: str, servers: Sequence[Deployment]) -> list[Deployment]:
     """
     found = [s for s in servers if word in (str(s.port), s.model, s.path, Path(s.path).name)]
     found = found or [s for s in servers if is_called(s, word)]
-    ports = list(dict.fromkeys(server.port for server in found))
+    ports = sorted({server.port for server in found})
     if len(ports) == 1:
         return [server for server in servers if server.port == ports[0]]
     if ports:
