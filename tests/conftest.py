@@ -30,6 +30,8 @@ from hakaru.testing import write_tiny_llama
 from loopback import Loopback, serving
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from houses import House
     from scripted_server import Scripted
 
@@ -185,3 +187,12 @@ def native_engine() -> Path:
             "HAKARU_NATIVE_ENGINE to its folder"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium, one for the tests of a file."""
+    from chromium import chromium
+
+    with chromium() as browser:
+        yield browser

@@ -19,9 +19,8 @@ from hakaru.hardware.accelerators import (
     nvidia_load,
     nvidia_process_bytes,
 )
-from hakaru.hardware.machine import Cpu, Device, Machine, Memory
+from hakaru.hardware.machine import Cpu, Device, Machine, Memory, hardware_of
 from hakaru.hardware.spoken import describe
-from hakaru.planning.here import hardware_here
 
 MIB, GIB = 2**20, 2**30
 RAM = Memory(total_bytes=124_618 * MIB, available_bytes=117_453 * MIB)
@@ -227,8 +226,8 @@ def test_a_card_beside_unified_memory_is_what_the_engine_takes(driver: Callable[
     devices, silent = all_devices(RAM, {})
     assert {d.name for d in devices} == {R4090.name, GB10.name}
     machine = machine_with(devices)
-    assert [d.name for d in hardware_here(machine, uses_gpu=True).accelerators] == [R4090.name]
-    assert not hardware_here(machine, uses_gpu=True).is_unified
+    assert [d.name for d in hardware_of(machine, uses_gpu=True).accelerators] == [R4090.name]
+    assert not hardware_of(machine, uses_gpu=True).is_unified
     assert any("NVIDIA GB10: shares the RAM" in line for line in describe(machine))
     assert silent == ()
 
@@ -550,7 +549,7 @@ def test_graphics_inside_a_processor_change_neither_class_nor_ledger(tmp_path: P
         plain.fingerprint,
         False,
     )
-    assert hardware_here(machine, uses_gpu=True).accelerators == (graphics,)
+    assert hardware_of(machine, uses_gpu=True).accelerators == (graphics,)
 
 
 def test_what_cannot_be_asked_is_printed(driver: Callable[..., None]) -> None:

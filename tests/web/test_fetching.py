@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from chromium import PRESENT, chromium, window
+from chromium import PRESENT, window
 from hakaru.serving.entrance import entrance_for
 from hakaru.testing import tiny_shape, write_header_only
 from hakaru.web.page import page_routes
@@ -45,13 +45,6 @@ def server(tmp_path: Path, place: Loopback) -> Iterator[PageServer]:
         yield server
         httpx.post(f"{server.url}/fetching/stop", json={})
         told_when(server, "none", "stopped", "done", "failed", "asks")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with chromium() as browser:
-        yield browser
 
 
 def begin(server: PageServer, model: str = MODEL, **headers: str) -> httpx.Response:

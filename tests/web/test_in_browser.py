@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from chromium import PRESENT, Window, chromium, window
+from chromium import PRESENT, Window, window
 from page_server import PageServer, page_server
 
 pytestmark = PRESENT
@@ -41,13 +41,6 @@ def page_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
     """A server's page whose engine is scripted."""
     with page_server(tmp_path_factory.mktemp("page")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

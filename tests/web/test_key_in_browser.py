@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from chromium import PRESENT, Window, chromium, window
+from chromium import PRESENT, Window, window
 from hakaru.serving.entrance import entrance_for
 from page_server import PageServer, page_server
 
@@ -18,13 +18,6 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
     """The page of a server that demands KEY."""
     with page_server(tmp_path_factory.mktemp("page"), entrance_for(api_key=[KEY])) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

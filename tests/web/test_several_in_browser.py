@@ -6,18 +6,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from chromium import PRESENT, Window, chromium, window
+from chromium import PRESENT, Window, window
 from hakaru.web.page import page_routes
 from houses import House
 
 pytestmark = [PRESENT, pytest.mark.usefixtures("no_engine")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
