@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from hakaru.cli.service_unit import STOPPING_S, quoted
+from hakaru.cli.service_unit import literal, quoted
 from hakaru.language import say
 from hakaru.serving.port import DEFAULT_PORT
 
@@ -50,13 +50,8 @@ class Contained(Struct, frozen=True, kw_only=True):
     host: str  # the address of this machine at which the port is published
     port: int
     memory_bytes: int  # that the container may take
-    drain_s: float
+    stops_within_s: int
     model: str
-
-    @property
-    def stops_within_s(self) -> int:
-        """Seconds that it has to end."""
-        return ceil(self.drain_s) + STOPPING_S
 
 
 def limit_of(planned_bytes: int) -> int:
@@ -249,8 +244,7 @@ def quadlet(contained: Contained) -> str:
 
 
 def _mount(file: Path) -> str:
-    said = f"type=bind,source={file.resolve()},destination={file},readonly=true"
-    return f"Mount={said.replace('%', '%%').replace('$', '$$')}"
+    return f"Mount={literal(f'type=bind,source={file.resolve()},destination={file},readonly=true')}"
 
 
 def how_to_run(kind: str, keys: Path) -> Sequence[str]:

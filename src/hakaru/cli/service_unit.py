@@ -32,7 +32,7 @@ def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
             "Restart=on-failure",
             "RestartSec=5",
             "KillMode=mixed",
-            f"TimeoutStopSec={ceil(drain_s) + STOPPING_S}",
+            f"TimeoutStopSec={stops_within_s(drain_s)}",
             "# stopped while the model was still being loaded",
             "SuccessExitStatus=130",
             "",
@@ -40,6 +40,11 @@ def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
             "WantedBy=default.target",
         )
     )
+
+
+def stops_within_s(drain_s: float) -> int:
+    """Seconds that a service has to end which lets answers go on for `drain_s`."""
+    return ceil(drain_s) + STOPPING_S
 
 
 def how_to_start() -> str:
@@ -66,9 +71,14 @@ def absolute(word: str) -> str:
     return str(path.absolute()) if not word.startswith("-") and path.exists() else word
 
 
+def literal(text: str) -> str:
+    """Text in a unit, where `%` and `$` mean something, inside quotes too."""
+    return text.replace("%", "%%").replace("$", "$$")
+
+
 def quoted(word: str) -> str:
-    """A word of a command line in a unit: `%` and `$` mean something there, inside quotes too."""
-    escaped = word.replace("%", "%%").replace("$", "$$")
+    """A word of a command line in a unit."""
+    escaped = literal(word)
     if _PLAIN.fullmatch(word):
         return escaped
     escaped = escaped.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -13,7 +13,7 @@ from hakaru.cli.next_steps import after_dry_run, english_only, words_typed
 from hakaru.cli.options import ContextOptions, HandOptions, ServingOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
-from hakaru.cli.service_unit import absolute, how_to_start, service_unit
+from hakaru.cli.service_unit import absolute, how_to_start, service_unit, stops_within_s
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
@@ -304,7 +304,7 @@ def _print_container(options: ServeOptions, session: Session) -> int:
         host=options.host or HOST,
         port=options.port or DEFAULT_PORT,
         memory_bytes=container.limit_of(fit.total_bytes),
-        drain_s=options.drain_s,
+        stops_within_s=stops_within_s(options.drain_s),
         model=without_controls(path.name),
     )
     match options.generate:
