@@ -3,9 +3,9 @@ Pure.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Hardware
@@ -22,11 +22,11 @@ class Node(Struct, frozen=True, kw_only=True):
     hardware: Hardware
 
 
-class Link(Struct, frozen=True, kw_only=True):
-    """How fast two nodes reach each other."""
+class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast two nodes reach each other, also as a cluster's file says it."""
 
-    gbit_per_s: float
-    ping_ms: float  # there and back
+    gbit_per_s: Annotated[float, Meta(gt=0, le=100_000)]
+    ping_ms: Annotated[float, Meta(ge=0, le=10_000)]  # there and back
 
 
 class Cluster(Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ from msgspec import Meta, Struct
 
 from hakaru.clusters.cluster import Cluster, Link, Node
 from hakaru.errors import Misuse
-from hakaru.hardware.machine import Hardware, ram_device
+from hakaru.hardware.machine import Hardware, hardware_of
 from hakaru.hardware.machine_json import machine_from_json
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
@@ -46,8 +46,6 @@ Where = tuple[str | int, ...]
 """The way to a value in the file, such as `("node", 1, "hardware")`."""
 
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
-_Speed = Annotated[float, Meta(gt=0, le=100_000)]
-_Delay = Annotated[float, Meta(ge=0, le=10_000)]
 
 
 class _Node(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,27 +57,18 @@ class _Node(Struct, frozen=True, forbid_unknown_fields=True):
     hardware_file: str | None = None
 
 
-class _Network(Struct, frozen=True, forbid_unknown_fields=True):
-    """How fast any two nodes reach each other."""
-
-    gbit_per_s: _Speed
-    ping_ms: _Delay
-
-
-class _Link(Struct, frozen=True, forbid_unknown_fields=True):
-    """How fast two nodes reach each other."""
+class _LinkBetween(Link, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The link of two nodes."""
 
     between: tuple[str, str]
-    gbit_per_s: _Speed
-    ping_ms: _Delay
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
     """A cluster."""
 
     node: Annotated[tuple[_Node, ...], Meta(min_length=1, max_length=MOST_NODES)]
-    network: _Network | None = None
-    link: tuple[_Link, ...] = ()
+    network: Link | None = None
+    link: tuple[_LinkBetween, ...] = ()
 
 
 def file_schema() -> dict[str, Any]:
@@ -109,8 +98,7 @@ class _Reader:
             Node(name=node.name, address=node.address, hardware=self._hardware(i, node))
             for i, node in enumerate(file.node)
         )
-        network = _link(file.network) if file.network else None
-        return Cluster(nodes=nodes, network=network, links=dict(self._links(file)))
+        return Cluster(nodes=nodes, network=file.network, links=dict(self._links(file)))
 
     def _file(self) -> _File:
         try:
@@ -139,10 +127,7 @@ class _Reader:
         except (Misuse, ValueError) as error:
             where = "node", i, "hardware_file"
             raise self._wrong(where, str(error)) from error
-        return Hardware(
-            accelerators=machine.accelerators if machine.has_gpu else (),
-            ram=ram_device(machine.memory),
-        )
+        return hardware_of(machine, uses_gpu=machine.has_gpu)
 
     def _links(self, file: _File) -> Iterator[tuple[frozenset[str], Link]]:
         names, seen = {node.name for node in file.node}, set[frozenset[str]]()
@@ -153,7 +138,7 @@ class _Reader:
             if (pair := frozenset(link.between)) in seen or len(pair) == 1:
                 raise self._wrong(where, say("expected two nodes that no other link joins"))
             seen.add(pair)
-            yield pair, _link(link)
+            yield pair, link
 
     def _refuse_twins(self, key: str, values: Iterable[str]) -> None:
         seen = set[str]()
@@ -196,7 +181,3 @@ def _way(text: str) -> Where:
     """`node[1].hardware` as its parts."""
     parts = re.findall(r"(\w+)|\[(\d+)\]", text)
     return tuple(name or int(index) for name, index in parts)
-
-
-def _link(link: _Network | _Link) -> Link:
-    return Link(gbit_per_s=link.gbit_per_s, ping_ms=link.ping_ms)

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from hakaru.language import say
@@ -115,7 +116,7 @@ class Cpu(Struct, frozen=True, kw_only=True):
         }  # fmt: skip
 
 
-class Memory(Struct, frozen=True, kw_only=True):
+class Memory(Struct, frozen=True, kw_only=True, rename={"limit_bytes": "cgroup_limit_bytes"}):
     """RAM."""
 
     total_bytes: int
@@ -124,11 +125,8 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     def as_json(self) -> dict[str, object]:
         """RAM as it stands in `--json`."""
-        return {
-            "total_bytes": self.total_bytes,
-            "available_bytes": self.available_bytes,
-            "cgroup_limit_bytes": self.limit_bytes,
-        }
+        told: dict[str, object] = msgspec.to_builtins(self)
+        return told
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -232,6 +230,13 @@ def ram_device(memory: Memory) -> Device:
     """This machine's RAM as a device: what is available now."""
     total = min(memory.total_bytes, memory.limit_bytes or memory.total_bytes)
     return Device(name="RAM", vendor="other", total_bytes=total, free_bytes=memory.available_bytes)
+
+
+def hardware_of(machine: Machine, *, uses_gpu: bool) -> Hardware:
+    """Where an engine on the machine can put a model."""
+    return Hardware(
+        accelerators=machine.accelerators if uses_gpu else (), ram=ram_device(machine.memory)
+    )
 
 
 def size_class(n_bytes: int) -> SizeClass:

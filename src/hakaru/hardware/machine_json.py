@@ -26,17 +26,11 @@ class _Device(Struct, frozen=True):
         return Device(label_gib=fields.pop("label_gigabytes"), rates=rates, **fields)
 
 
-class _Memory(Struct, frozen=True):
-    total_bytes: int
-    available_bytes: int
-    cgroup_limit_bytes: int | None
-
-
 class _Machine(Struct, frozen=True):
     schema: Literal["hakaru.hardware/1"]
     system: str
     cpu: Cpu
-    memory: _Memory
+    memory: Memory
     devices: tuple[_Device, ...]
     silent_devices: tuple[SilentDevice, ...] = ()
 
@@ -54,11 +48,7 @@ def machine_from_json(told: Any) -> Machine:
     return Machine(
         system=read.system,
         cpu=read.cpu,
-        memory=Memory(
-            total_bytes=read.memory.total_bytes,
-            available_bytes=read.memory.available_bytes,
-            limit_bytes=read.memory.cgroup_limit_bytes,
-        ),
+        memory=read.memory,
         devices=tuple(device.device() for device in read.devices),
         silent_devices=read.silent_devices,
     )

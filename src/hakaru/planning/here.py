@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from hakaru.hardware.machine import Device, Hardware, Machine, ram_device
+from hakaru.hardware.machine import Device, Hardware, Machine
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
 from hakaru.memory.footprint import Footprint
@@ -15,13 +15,6 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 from hakaru.planning.placement import GPU_CONTEXT_BYTES
 from hakaru.units import format_bytes
-
-
-def hardware_here(machine: Machine, *, uses_gpu: bool) -> Hardware:
-    """Where this machine's engine can put a model."""
-    return Hardware(
-        accelerators=machine.accelerators if uses_gpu else (), ram=ram_device(machine.memory)
-    )
 
 
 def free_for_models(machine: Machine, footprint: Footprint) -> int:

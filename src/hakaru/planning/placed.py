@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hakaru.hardware.machine import Hardware, Machine
+from hakaru.hardware.machine import Hardware, Machine, hardware_of
 from hakaru.ledger import Ledger
 from hakaru.memory.flash_attention import Backend
 from hakaru.memory.footprint import Footprint
@@ -16,7 +16,6 @@ from hakaru.models.model import Model
 from hakaru.planning.backends import backend_named
 from hakaru.planning.checkpoints import with_checkpoints
 from hakaru.planning.extras import Beside, bytes_of, nothing
-from hakaru.planning.here import hardware_here
 from hakaru.planning.learned import Error, Margin, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.load import load_of
 from hakaru.planning.placement import Task
@@ -54,7 +53,7 @@ def placed(
     `lessons` teach the margin, the `ledger` knows what drivers take. One of `computed` and
     `dry_run` must be there.
     """
-    place_at = hardware or hardware_here(machine, uses_gpu=uses_gpu)
+    place_at = hardware or hardware_of(machine, uses_gpu=uses_gpu)
     kind = kind_of(machine, model.shape.architecture, dry_run, named=hardware is not None)
     margin = learned_margin(lessons, kind)
     task = Task(

@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from hakaru.errors import HakaruError, ModelNotFound, ModelUnknown
+from hakaru.hardware.machine import hardware_of
 from hakaru.memory.context import Context, any_settings_for
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.address import parts_at
@@ -19,7 +20,6 @@ from hakaru.planning.answer import Fit
 from hakaru.planning.budget import room_for_weights
 from hakaru.planning.extras import projector_extra
 from hakaru.planning.fit import fit
-from hakaru.planning.here import hardware_here
 from hakaru.planning.shares import FitVerdict
 from hakaru.planning.variations import SMALLER_PRESETS
 from hakaru.pulling.download import Download
@@ -89,9 +89,7 @@ class Judge:
         n_bytes: int | None = None
         with suppress(HakaruError):
             settings = any_settings_for(model, **self._context)
-            room = room_for_weights(
-                model, hardware_here(machine, uses_gpu=machine.has_gpu), settings
-            )
+            room = room_for_weights(model, hardware_of(machine, uses_gpu=machine.has_gpu), settings)
             total = room.total_bytes - self.beside_bytes
             n_bytes = min(total, source.bytes or total) if total > 0 else None
         if (source.bytes or 0) > machine.memory.total_bytes:  # it is read from the disk, each time

@@ -8,12 +8,12 @@ from hakaru.evaluation.divergence import measure_quality
 from hakaru.evaluation.losses import tested, windows_of
 from hakaru.evaluation.tiers import Quality, tier_named
 from hakaru.formats.imatrix import Imatrix
+from hakaru.hardware.machine import hardware_of
 from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
 from hakaru.models.model import Model
 from hakaru.models.presets import FTYPES, NEEDS_IMPORTANCE
 from hakaru.planning.budget import room_for_weights
-from hakaru.planning.here import hardware_here
 from hakaru.quantization.file_bytes import budget_bytes
 from hakaru.quantization.journal import Journal
 from hakaru.quantization.made import Made
@@ -93,7 +93,7 @@ def target_of(model: Model, order: Order, session: Session) -> Target:
     else:
         machine = session.machine
         named = parse_hardware(order.hardware) if order.hardware else None
-        place = named or hardware_here(machine, uses_gpu=machine.has_gpu)
+        place = named or hardware_of(machine, uses_gpu=machine.has_gpu)
         room = room_for_weights(model, place, order.settings(model))
         if room.holds(model):
             raise Misuse("{path}: fits as it is; there is nothing to quantize.", path=model.path)

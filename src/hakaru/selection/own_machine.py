@@ -6,9 +6,10 @@ tenth of a second to load.
 
 from functools import cache, partial
 
+from hakaru.hardware.machine import hardware_of
 from hakaru.models.own_catalogue import all_models
 from hakaru.models.sources.model_folders import hub_cache, lm_studio_folders
-from hakaru.planning.here import hardware_here, limited
+from hakaru.planning.here import limited
 from hakaru.planning.learned import errors, kind_of, known_driver_bytes, learned_margin
 from hakaru.planning.timed_here import power_here, timed_files
 from hakaru.pulling.speed_seen import last_speed
@@ -34,7 +35,7 @@ def own_machine(
     machine = limited(
         beside_servers(session.machine_now(), (), without=instead_of), limit, session.warn
     )
-    hardware = hardware_here(machine, uses_gpu=machine.has_gpu)
+    hardware = hardware_of(machine, uses_gpu=machine.has_gpu)
     loads = errors(session.ledger.memory_rows())
 
     @cache  # many models are of one
