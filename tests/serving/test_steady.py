@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import psutil
 import pytest
 from test_serving import Served, free_port, served_from
@@ -122,6 +123,18 @@ def test_the_other_interfaces_answer(client: httpx.Client) -> None:
         if line.startswith("event: ")
     ]
     assert events[-1] == "message_stop"
+
+
+def test_openai_s_own_client_puts_a_stream_of_a_response_together(served: Served) -> None:
+    """It needs to know where each piece belongs, and why the answer ended."""
+    client = openai.OpenAI(base_url=served.url, api_key="none", timeout=20)
+    with client.responses.stream(
+        model="our/model", input="Hello", max_output_tokens=4, temperature=0
+    ) as stream:
+        *events, end = list(stream)
+    pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert end.type == "response.incomplete" and end.response.output_text == "".join(pieces)
+    assert end.response.usage and end.response.usage.output_tokens == 4
 
 
 SECRET = "Xq7secretword"

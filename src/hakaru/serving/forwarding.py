@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from hakaru.errors import EngineDied
+from hakaru.serving import message_start, response_events
 from hakaru.serving.engine_client import Answer, EngineClient, EngineLost, NobodyListens
 from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
@@ -160,7 +161,26 @@ class Forwarding:
             return Response(status_code=499)  # nobody reads it
         if answer.status >= 400:
             return _translated(answer.status, await answer.body())
-        return _Relayed(answer, self.supervisor, visit)
+        pieces = self._pieces(client, answer, path, body)
+        return _Relayed(answer, pieces, self.supervisor, visit)
+
+    def _pieces(
+        self, client: EngineClient, answer: Answer, path: str, body: bytes
+    ) -> AsyncIterator[bytes]:
+        """What a client gets of the engine's `answer` to a request with this `body`."""
+        is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
+        if path == response_events.PATH:
+            events = response_events.ResponseEvents(body, self._intake.limits.n_ctx)
+            return events.rewritten(answer.pieces(), is_stream=is_stream)
+        if path == message_start.PATH and is_stream:
+
+            async def n_prompt() -> int:
+                counted = await client.told(f"{message_start.PATH}/count_tokens", body)
+                return int(counted["input_tokens"])
+
+            name = self.supervisor.mode.alias or self.supervisor.path.stem
+            return message_start.with_start(answer.pieces(), name, n_prompt)
+        return answer.pieces()
 
 
 def _take_place(visit: Visit) -> None:
@@ -194,13 +214,16 @@ async def _left(receive: Receive) -> None:
 
 
 class _Relayed(StreamingResponse):
-    """The engine's answer, which goes on to the client piece by piece; if it breaks off, an error
+    """The engine's answer, which goes on to the client in `pieces`; if it breaks off, an error
     event says so. With it `visit` ends, however it ends.
     """
 
-    def __init__(self, answer: Answer, supervisor: Supervisor, visit: Visit) -> None:
+    def __init__(
+        self, answer: Answer, pieces: AsyncIterator[bytes], supervisor: Supervisor, visit: Visit
+    ) -> None:
         headers = {k: v for k, v in answer.headers.items() if k in _KEPT_HEADERS}
-        super().__init__(answer.pieces(), answer.status, headers)
+        super().__init__(pieces, answer.status, headers)
+        self._pieces = pieces
         self._answer, self._supervisor, self._visit = answer, supervisor, visit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,7 +240,7 @@ class _Relayed(StreamingResponse):
                 }
             )
             try:
-                async for piece in self._answer.pieces():
+                async for piece in self._pieces:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 is_answered, last = True, b""
             except EngineLost as broken:
