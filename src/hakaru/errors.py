@@ -13,8 +13,12 @@
     │   ├── EngineMissing                not installed or not the pinned build
     │   ├── EngineRefused                it answered with an error
     │   └── EngineDied                   its process ended; the last log lines are kept
-    │       └── EngineOutOfMemory        since there was no memory left
+    │       ├── EngineOutOfMemory        since there was no memory left
+    │       └── WorkerLost               since a worker of a cluster, or the way to it, ended
     └── MachineError               1    disk full, read-only, port in use
+        └── NodeError                    another machine of a cluster
+            ├── NodeUnreachable          it does not answer, or lets nobody in
+            └── NodeUnready              without hakaru there, or with another version
 
 The number is the exit code. The sentence is a template with its fields: it says where, what was
 found, what was expected and the next step. English stands in the code; `language.translate` finds
@@ -145,8 +149,24 @@ class EngineOutOfMemory(EngineDied):
     """The engine's process ended because memory ran out."""
 
 
+class WorkerLost(EngineDied):
+    """A worker of a cluster, or the way to it, ended while the engine used it."""
+
+
 class MachineError(HakaruError):
     """The machine refuses: a full or read-only disk, a port in use."""
+
+
+class NodeError(MachineError):
+    """Another machine of a cluster is the reason."""
+
+
+class NodeUnreachable(NodeError):
+    """It does not answer, or lets nobody in."""
+
+
+class NodeUnready(NodeError):
+    """There is no hakaru there, or another version of it or of its engine."""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -73,7 +73,7 @@ KEPT = {
     *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "hakaru", "ls", "more"),
     *("test", "tune", "JSON", "check", "n"),
     *("chat", "code", "reasoning", "rag", "vision", "embedding", "tool", "use", "any", "open"),
-    *("errors", "stop"),
+    *("errors", "stop", "ssh", "cluster", "toml", "hardware"),
     *("small", "medium", "large", "model", "catalog", "choose", "JPY", "kWh", "W"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""

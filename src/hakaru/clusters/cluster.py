@@ -20,6 +20,9 @@ class Node(Struct, frozen=True, kw_only=True):
     name: str
     address: str  # at which the other nodes reach it: a host name or an IP address
     hardware: Hardware
+    port: int = RPC_PORT  # at which its worker listens
+    ssh: str | None = None  # what ssh calls it, such as `me@attic`; None: its address
+    hakaru: str = "hakaru"  # the command there
 
 
 class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +30,7 @@ class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     gbit_per_s: Annotated[float, Meta(gt=0, le=100_000)]
     ping_ms: Annotated[float, Meta(ge=0, le=10_000)]  # there and back
+    source: str | None = None  # how it was measured; None: a person says so
 
 
 class Cluster(Struct, frozen=True, kw_only=True):
@@ -54,7 +58,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
         """The arguments with which llama-server, on the head, reaches its workers."""
         if not self.workers:
             return []
-        return ["--rpc", ",".join(f"{node.address}:{RPC_PORT}" for node in self.workers)]
+        return ["--rpc", ",".join(f"{node.address}:{node.port}" for node in self.workers)]
 
     def seen_by_llama_cpp(self) -> Hardware:
         """The machine that llama.cpp sees from the head: the devices of the workers, in the order

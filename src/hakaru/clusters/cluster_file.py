@@ -9,6 +9,9 @@
     name = "attic"
     address = "192.168.1.21"
     hardware_file = "attic.json"            # what `hakaru hardware --json` printed there
+    ssh = "me@attic"                        # what ssh calls it; left out, its address
+    hakaru = "~/hakaru/.venv/bin/hakaru"    # the command there; left out, `hakaru`
+    port = 50052                            # at which its worker listens; left out, this one
 
     [network]                               # between all nodes; left out, it is not known
     gbit_per_s = 1
@@ -32,7 +35,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from hakaru.clusters.cluster import Cluster, Link, Node
+from hakaru.clusters.cluster import RPC_PORT, Cluster, Link, Node
+from hakaru.clusters.ssh import SSH_NAME
 from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware, hardware_of
 from hakaru.hardware.machine_json import machine_from_json
@@ -55,6 +59,9 @@ class _Node(Struct, frozen=True, forbid_unknown_fields=True):
     address: Annotated[str, Meta(min_length=1)]
     hardware: str | None = None
     hardware_file: str | None = None
+    port: Annotated[int, Meta(ge=1, le=65_535)] = RPC_PORT
+    ssh: Annotated[str, Meta(pattern=SSH_NAME)] | None = None
+    hakaru: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./~-]+$")] = "hakaru"
 
 
 class _LinkBetween(Link, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,7 +102,14 @@ class _Reader:
         self._refuse_twins("name", (node.name for node in file.node))
         self._refuse_twins("address", (node.address for node in file.node))
         nodes = tuple(
-            Node(name=node.name, address=node.address, hardware=self._hardware(i, node))
+            Node(
+                name=node.name,
+                address=node.address,
+                hardware=self._hardware(i, node),
+                port=node.port,
+                ssh=node.ssh,
+                hakaru=node.hakaru,
+            )
             for i, node in enumerate(file.node)
         )
         return Cluster(nodes=nodes, network=file.network, links=dict(self._links(file)))
