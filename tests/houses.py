@@ -17,7 +17,7 @@ from hakaru.servers import running
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_several import serve_several
 from hakaru.session import Session
-from hakaru.testing import write_tiny_llama
+from hakaru.testing import tiny_shape, write_tiny_llama
 
 FAKE = Path(__file__).parent / "fake_engine.py"
 
@@ -32,7 +32,8 @@ class House:
 
     def serves(self, *names: str, **options: Any) -> None:
         """Serve models of these names; the first is loaded."""
-        models = [write_tiny_llama(self.folder / f"{name}.gguf") for name in names]
+        shape = tiny_shape(n_ctx_train=65536)
+        models = [write_tiny_llama(self.folder / f"{name}.gguf", shape) for name in names]
         self.url = self._serve(models, **options).url
 
     @property

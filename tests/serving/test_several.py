@@ -181,6 +181,17 @@ def test_a_load_that_fails_is_told_and_tried_again(house: House) -> None:
     assert house.ask("b").status_code == 200
 
 
+def test_a_load_that_runs_out_of_memory_is_tried_with_less(house: House) -> None:
+    """The request waits, and is answered; the log tells what was changed."""
+    house.serves("a", "b", n_ctx=65536)
+    house.folder.joinpath("b.dies").write_text("once")
+    assert house.ask("b").status_code == 200
+    assert house.started == ["a", "b", "b"]
+    holdings, _ = who_holds_what()
+    told = log_of(holdings[0].server.port).read_text()
+    assert "ran out of memory while it loaded" in told and "It is loaded with less" in told
+
+
 @pytest.mark.parametrize("more", [["--alias", "x"], ["--dry-run"], ["-t", "2"]])
 def test_options_of_one_model_are_refused(
     tmp_path: Path, more: list[str], capsys: pytest.CaptureFixture[str]

@@ -4,7 +4,7 @@ The planner judges: each time the machine as if one more of the idle models, the
 longest ago first, were gone. So no more are ended than must be, and none in vain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -48,7 +48,7 @@ def planned(
         gone = tuple(idle[:n])
         try:
             fit, mode = plan_to_load(
-                *what, as_if_gone(session, gone), memory=_left(memory, set(loaded) - set(gone))
+                *what, as_if_gone(session, gone), memory=left(memory, set(loaded) - set(gone))
             )
         except NothingLoaded as error:
             reason = error
@@ -92,7 +92,7 @@ def _fillable(device: Device, n_bytes: int) -> int:
     return min(n_bytes, device.total_bytes - device.usable_bytes)
 
 
-def _left(memory: str | int | None, loaded: set[Resident]) -> int | None:
+def left(memory: str | int | None, loaded: Iterable[Resident]) -> int | None:
     """What the models that stay leave of the limit of all."""
     if memory is None:
         return None

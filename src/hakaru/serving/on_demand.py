@@ -24,7 +24,7 @@ from hakaru.serving.forwarding import Forwarding, unless_gone
 from hakaru.serving.intake import Refused
 from hakaru.serving.loading_thread import LoadingThread
 from hakaru.serving.log_file import LogFile
-from hakaru.serving.making_room import Plan, planned
+from hakaru.serving.making_room import Plan, left, planned
 from hakaru.serving.refusals import error_response
 from hakaru.serving.resident import Resident
 from hakaru.session import Session
@@ -144,10 +144,10 @@ class OnDemand:
                 return Change()
             await self._unload(resident, "its engine died")
             plan, gone = await self._with_room(resident)
+            memory = left(self._memory, self._loaded_now())
+            start = partial(resident.start, (plan.fit, plan.mode), log=self._log, memory=memory)
             try:
-                await self._loader.run(
-                    lambda session: resident.start((plan.fit, plan.mode), session, self._log)
-                )
+                await self._loader.run(start)
             except HakaruError as error:
                 self._log.gateway(str(error))
                 await asyncio.to_thread(resident.stop)
@@ -171,10 +171,12 @@ class OnDemand:
             elif not await _somebody_idle(busy := _busy(self.residents), began + ROOM_WITHIN_S):
                 raise _no_room(resident, busy)
 
+    def _loaded_now(self) -> list[Resident]:
+        return [resident for resident in self.residents if resident.engine]
+
     async def _plan(self, resident: Resident) -> Plan | None:
         """How it is loaded; None where those that answer leave no room for it."""
-        others = [other for other in self.residents if other.engine]
-        n = self._alone.get(resident.name)
+        others, n = self._loaded_now(), self._alone.get(resident.name)
         plan = partial(planned, resident.what, others, memory=self._memory, n_gpu_layers=n)
         try:
             return await self._loader.run(plan)

@@ -18,6 +18,7 @@ from hakaru.serving.limits import Limits, limits_of
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.serve import ToServe
 from hakaru.serving.serve_at import Loaded, check_load, supervised
+from hakaru.serving.short_of_memory import loaded_somehow
 from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.session import Session
@@ -72,9 +73,20 @@ class Resident:
             supervisor=self.engine.supervisor, fit=self.fit, machine=machine, entrance=entrance
         )
 
-    def start(self, plan: tuple[Fit, Mode], session: Session, log: LogFile) -> None:
-        """Load the model as planned. Raises EngineDied or EngineRefused if it does not come up."""
-        fit, mode = plan
+    def start(
+        self, plan: tuple[Fit, Mode], session: Session, log: LogFile, *, memory: str | int | None
+    ) -> None:
+        """Load the model as planned, or with less where memory runs out; `memory` is its limit.
+        Raises EngineDied or EngineRefused if it does not come up.
+        """
+
+        def load(fit: Fit, mode: Mode) -> None:
+            self._start(fit, mode, session, log)
+
+        heard = replace(session, warn=log.gateway_and(session.warn))
+        loaded_somehow(load, *self.what, heard, plan=plan, memory=memory)
+
+    def _start(self, fit: Fit, mode: Mode, session: Session, log: LogFile) -> None:
         files = files_loaded(self.what.model, mode)
         remember_new = check_trusted(files, session.ledger)
         supervisor = self._supervisor = supervised(

@@ -96,7 +96,7 @@ def serve_several(
         layers = {r.name: _n_gpu_layers(p) for r, p in zip(residents, alone, strict=True)}
         on_demand = OnDemand(residents, session, log, alone=layers, memory=memory, idle_s=idle_s)
         try:
-            _load_first(residents[0], alone[0], session, log)
+            _load_first(residents[0], alone[0], session, log, memory)
             several = Several(
                 models=on_demand, session=session, entrance=entrance, memory=memory,
                 make=lambda path, session, place: Resident(
@@ -150,12 +150,14 @@ def _check_names(what: Sequence[ToServe]) -> None:
         )
 
 
-def _load_first(first: Resident, plan: Plan, session: Session, log: LogFile) -> None:
+def _load_first(
+    first: Resident, plan: Plan, session: Session, log: LogFile, memory: str | int | None
+) -> None:
     """Load the model that answers at once: whether the engine works is known before the server
     says that it does.
     """
     try:
-        first.start((plan.fit, plan.mode), session, log)
+        first.start((plan.fit, plan.mode), session, log, memory=memory)
     except KeyboardInterrupt as stop:
         raise Interrupted(
             say("{model} was still being loaded: nothing was served.", model=first.name)

@@ -42,14 +42,15 @@ def loaded_somehow(
     mode: Mode,
     session: Session,
     *,
+    plan: tuple[Fit, Mode] | None = None,
     memory: str | int | None = None,
     warns_of_idle_gpu: bool = False,
 ) -> T:
     """What `load` makes of the plan, or of a smaller one where memory runs out; a warning tells
-    what was changed, and why. Raises NothingLoaded, EngineOutOfMemory where no smaller plan is of
-    use, and what `load` raises.
+    what was changed, and why. `plan`: where it was made already. Raises NothingLoaded,
+    EngineOutOfMemory where no smaller plan is of use, and what `load` raises.
     """
-    plan = plan_to_load(
+    plan = plan or plan_to_load(
         model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
     )
     most = size_in_bytes(memory) if memory is not None else None
