@@ -35,6 +35,7 @@ def test_a_chat_chooses_its_model(seen: Window, house: House) -> None:
         answer = page.locator("#messages .assistant .text").last
         expect(answer).to_have_text(f"I am {name}.", timeout=30_000)
         expect(page.locator("#messages .assistant h3").last).to_have_text(name)
+        expect(page.get_by_role("button", name="Send")).to_be_visible()  # the answer has ended
     expect(page.locator("#state")).to_have_text("2 of 2 models are loaded", timeout=15_000)
     assert house.started == ["a", "b"]
     page.reload()
