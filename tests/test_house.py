@@ -24,7 +24,7 @@ FLOORS = (
     {"session", "servers"},
     {"planning"},
     {"evaluation"},
-    {"quantization", "serving", "conformance"},
+    {"quantization", "serving", "conformance", "deploying"},
     {"pulling"},
     {"choosing"},
     {"selection"},

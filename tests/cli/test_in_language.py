@@ -74,6 +74,7 @@ KEPT = {
     *("test", "tune", "JSON", "check", "n"),
     *("chat", "code", "reasoning", "rag", "vision", "embedding", "tool", "use", "any", "open"),
     *("errors", "stop", "ssh", "cluster", "toml", "hardware"),
+    *("rpc", "systemd", "PATH"),
     *("small", "medium", "large", "model", "catalog", "choose", "JPY", "kWh", "W"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""

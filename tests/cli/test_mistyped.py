@@ -62,8 +62,8 @@ def test_the_type_is_the_file_s_where_no_command_makes_one(
 
 def test_an_option_of_other_commands_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     """And nothing is said of an option that no command has."""
-    assert run(["show", "x", "--overwrite"]) == 2
-    assert "--overwrite is an option of hakaru quantize. See: " in capsys.readouterr().err
+    assert run(["show", "x", "--bpw"]) == 2
+    assert "--bpw is an option of hakaru quantize. See: " in capsys.readouterr().err
     assert run(["show", "x", "--backend", "cpu"]) == 2
     assert "--backend is an option of hakaru engine build. See: " in capsys.readouterr().err
     assert run(["show", "x", "--nonsense"]) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.service_unit import quoted
+from hakaru.deploying.unit_words import quoted
 from hakaru.testing import write_tiny_llama
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import made_up
+from clusters_made import write_cluster
 from decisions import decision_of_every_state
 from hakaru.cli import run
 from hakaru.cli.output import show_table
@@ -63,6 +64,7 @@ COMMANDS = {
     "known": "show llama-3.1-swallow-8b-instruct-v0.5",
     "formula": "formula --params 70B --bits 4 --hardware 2xL4+16GiB",
     "hardware": "hardware",
+    "deploy": "deploy tiny.gguf --cluster cluster.toml --target rpc -c 256",
     "list": "ls --catalog swallow",
     "catalog": "catalog",
     "disk": "ls",
@@ -184,6 +186,7 @@ def test_what_commands_say_fits(
     """On a terminal of every width, also what stands on stderr."""
     monkeypatch.chdir(tmp_path)
     write_tiny_llama(Path("tiny.gguf"))
+    write_cluster(Path("cluster.toml"))
     screen = terminal(monkeypatch, width)
     run([*COMMANDS[name].split(), "--lang", language])
     lines = screen.lines()
@@ -202,6 +205,7 @@ def test_commands_in_a_pipe_end_no_line_with_a_blank(
     """So that `diff` and editors have nothing to mark."""
     monkeypatch.chdir(tmp_path)
     write_tiny_llama(Path("tiny.gguf"))
+    write_cluster(Path("cluster.toml"))
     run([*COMMANDS[name].split(), "--lang", language])
     lines = "".join(capsys.readouterr()).splitlines()
     assert lines and [line for line in lines if line != line.rstrip()] == []

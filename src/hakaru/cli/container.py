@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from hakaru.cli.service_unit import literal, quoted
+from hakaru.deploying.unit_words import literal, quoted
 from hakaru.language import say
 from hakaru.serving.port import DEFAULT_PORT
 

@@ -14,11 +14,11 @@ _AS_IT_IS: Final = (
     "for_hardware", "force", "full_speed", "generate", "hakaru", "hardware", "host",
     "idle", "importance", "insecure",
     "key", "language", "license",
-    "memory", "min_p", "min_speed", "mmproj", "model", "mtp", "name", "no_speed", "only",
-    "overwrite", "pin", "plot",
-    "port", "price", "private", "prompt_tokens", "prompts", "queue", "race", "reference",
-    "repeat_penalty", "report", "seed", "size", "source", "speculative", "task", "tasks", "temp",
-    "tls_cert", "tls_key", "tokens_per_day",
+    "memory", "min_p", "min_speed", "mmproj", "model", "model_path", "mtp",
+    "name", "no_speed", "only", "overwrite", "pin", "plot",
+    "port", "price", "private", "programs", "prompt_tokens", "prompts", "queue", "race",
+    "reference", "repeat_penalty", "report", "seed", "size", "source", "speculative", "task",
+    "tasks", "temp", "tls_cert", "tls_key", "tokens_per_day",
     "top", "top_k", "top_p", "users", "vision", "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {

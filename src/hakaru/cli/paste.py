@@ -16,9 +16,9 @@ from typing import Final
 from hakaru.cli.wrapping import END, START
 
 VERBS: Final = (
-    "bench", "catalog", "chat", "choose", "cluster", "completion", "conform", "doctor", "engine",
-    "fit", "formula", "hardware", "key", "logs", "ls", "privacy-check", "ps", "pull", "quantize",
-    "rm", "serve", "show", "stop", "tasks", "test", "trust", "tune", "up",
+    "bench", "catalog", "chat", "choose", "cluster", "completion", "conform", "deploy", "doctor",
+    "engine", "fit", "formula", "hardware", "key", "logs", "ls", "privacy-check", "ps", "pull",
+    "quantize", "rm", "serve", "show", "stop", "tasks", "test", "trust", "tune", "up",
 )  # fmt: skip
 """The commands of hakaru. In "hakaru cannot tell" the program is not meant to be typed."""
 _COMMAND: Final = (

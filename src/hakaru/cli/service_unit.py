@@ -2,7 +2,6 @@
 the person who typed it. Sources: systemd.service(5), systemd.syntax(7).
 """
 
-import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -10,11 +9,11 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
+from hakaru.deploying.unit_words import quoted
 from hakaru.language import say
 
 STOPPING_S: Final = 20
 """Seconds that a service has to end, beside those for answers on their way."""
-_PLAIN: Final = re.compile(r"[\w@+=:,./-]+")
 
 
 def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
@@ -69,17 +68,3 @@ def absolute(word: str) -> str:
     """A file by its whole path, since a service starts elsewhere; every other word as it is."""
     path = Path(word)
     return str(path.absolute()) if not word.startswith("-") and path.exists() else word
-
-
-def literal(text: str) -> str:
-    """Text in a unit, where `%` and `$` mean something, inside quotes too."""
-    return text.replace("%", "%%").replace("$", "$$")
-
-
-def quoted(word: str) -> str:
-    """A word of a command line in a unit."""
-    escaped = literal(word)
-    if _PLAIN.fullmatch(word):
-        return escaped
-    escaped = escaped.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'

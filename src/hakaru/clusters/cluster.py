@@ -2,7 +2,7 @@
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -23,6 +23,7 @@ class Node(Struct, frozen=True, kw_only=True):
     port: int = RPC_PORT  # at which its worker listens
     ssh: str | None = None  # what ssh calls it, such as `me@attic`; None: its address
     hakaru: str = "hakaru"  # the command there
+    n_threads: int | None = None  # with which llama.cpp computes there; None: not known
 
 
 class Link(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,11 +55,14 @@ class Cluster(Struct, frozen=True, kw_only=True):
         """The link between two nodes; None where nobody told."""
         return self.links.get(frozenset({one.name, other.name}), self.network)
 
-    def rpc_flags(self) -> list[str]:
-        """The arguments with which llama-server, on the head, reaches its workers."""
+    def rpc_flags(self, reached: Sequence[str] = ()) -> list[str]:
+        """The arguments with which llama-server, on the head, reaches its workers: at their own
+        addresses, or where tunnels to them begin (`reached`).
+        """
         if not self.workers:
             return []
-        return ["--rpc", ",".join(f"{node.address}:{node.port}" for node in self.workers)]
+        reached = reached or [f"{node.address}:{node.port}" for node in self.workers]
+        return ["--rpc", ",".join(reached)]
 
     def seen_by_llama_cpp(self) -> Hardware:
         """The machine that llama.cpp sees from the head: the devices of the workers, in the order

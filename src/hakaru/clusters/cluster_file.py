@@ -49,14 +49,17 @@ MOST_NODES: Final = 1_000
 Where = tuple[str | int, ...]
 """The way to a value in the file, such as `("node", 1, "hardware")`."""
 
-_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
+_END: Final = r"$(?!\n)"
+"""Of a pattern; a `$` alone would let a line break stand behind."""
+_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*" + _END, max_length=63)]
+_Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*" + _END, max_length=253)]
 
 
 class _Node(Struct, frozen=True, forbid_unknown_fields=True):
     """A machine."""
 
     name: _Name
-    address: Annotated[str, Meta(min_length=1)]
+    address: _Address
     hardware: str | None = None
     hardware_file: str | None = None
     port: Annotated[int, Meta(ge=1, le=65_535)] = RPC_PORT
@@ -101,17 +104,7 @@ class _Reader:
         file = self._file()
         self._refuse_twins("name", (node.name for node in file.node))
         self._refuse_twins("address", (node.address for node in file.node))
-        nodes = tuple(
-            Node(
-                name=node.name,
-                address=node.address,
-                hardware=self._hardware(i, node),
-                port=node.port,
-                ssh=node.ssh,
-                hakaru=node.hakaru,
-            )
-            for i, node in enumerate(file.node)
-        )
+        nodes = tuple(self._node(i, node) for i, node in enumerate(file.node))
         return Cluster(nodes=nodes, network=file.network, links=dict(self._links(file)))
 
     def _file(self) -> _File:
@@ -126,12 +119,25 @@ class _Reader:
                 where = *where, unknown[1]
             raise self._wrong(where, f"{reason[:1].lower()}{reason[1:]}") from error
 
-    def _hardware(self, i: int, node: _Node) -> Hardware:
+    def _node(self, i: int, node: _Node) -> Node:
+        hardware, n_threads = self._hardware(i, node)
+        return Node(
+            name=node.name,
+            address=node.address,
+            hardware=hardware,
+            port=node.port,
+            ssh=node.ssh,
+            hakaru=node.hakaru,
+            n_threads=n_threads,
+        )
+
+    def _hardware(self, i: int, node: _Node) -> tuple[Hardware, int | None]:
+        """What the node has, and with how many threads llama.cpp computes there, where it told."""
         if (node.hardware is None) == (node.hardware_file is None):
             raise self._wrong(("node", i), say("expected one of 'hardware' and 'hardware_file'"))
         if node.hardware is not None:
             try:
-                return parse_hardware(node.hardware)
+                return parse_hardware(node.hardware), None
             except Misuse as error:
                 raise self._wrong(("node", i, "hardware"), str(error)) from error
         assert node.hardware_file is not None
@@ -141,7 +147,7 @@ class _Reader:
         except (Misuse, ValueError) as error:
             where = "node", i, "hardware_file"
             raise self._wrong(where, str(error)) from error
-        return hardware_of(machine, uses_gpu=machine.has_gpu)
+        return hardware_of(machine, uses_gpu=machine.has_gpu), machine.cpu.threads
 
     def _links(self, file: _File) -> Iterator[tuple[frozenset[str], Link]]:
         names, seen = {node.name for node in file.node}, set[frozenset[str]]()

@@ -18,21 +18,21 @@ CONNECT_S: Final = 10
 SILENT_S: Final = 5
 SILENCES: Final = 3
 """A machine that answers nothing for SILENT_S, so many times in turn, is gone."""
-_OPTIONS: Final = (
-    "BatchMode=yes",
-    f"ConnectTimeout={CONNECT_S}",
-    f"ServerAliveInterval={SILENT_S}",
-    f"ServerAliveCountMax={SILENCES}",
-    "ExitOnForwardFailure=yes",
+OPTIONS: Final = (
+    *("-o", "BatchMode=yes"),
+    *("-o", f"ConnectTimeout={CONNECT_S}"),
+    *("-o", f"ServerAliveInterval={SILENT_S}"),
+    *("-o", f"ServerAliveCountMax={SILENCES}"),
+    *("-o", "ExitOnForwardFailure=yes"),
 )
+"""It asks no question, and ends where it cannot listen or the machine does not answer."""
 _SSH_FAILED: Final = 255  # ssh(1): exit status
 _NOT_FOUND: Final = 127  # sh(1): there is no such command
 
 
 def ssh_command(host: str, words: str, *options: str) -> list[str]:
     """The command that runs `words`, a line for the shell there, on `host`."""
-    settings = [part for option in _OPTIONS for part in ("-o", option)]
-    return ["ssh", "-T", *settings, *options, "--", host, words]
+    return ["ssh", "-T", *OPTIONS, *options, "--", host, words]
 
 
 def hakaru_there(hakaru: str, *words: str) -> str:

@@ -1,0 +1,76 @@
+"""`hakaru deploy`: the files that run a model on a cluster, written or printed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hakaru.cli.output import print_json, print_text
+from hakaru.cli.paste import pasted
+from hakaru.cli.terminal import terminal_session
+from hakaru.cli.wrapping import whole
+from hakaru.deploying.bundle import Bundle, Target
+from hakaru.deploying.deploy import deploy
+from hakaru.language import say
+from hakaru.models.presets import preset_asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployOptions:
+    """`hakaru deploy`."""
+
+    model: str
+    cluster: Path
+    target: Target
+    type_: str | None
+    bits: str | None
+    users: int
+    context: int
+    model_path: str | None
+    programs: str
+    port: int
+    trust_network: bool
+    output: Path | None
+    overwrite: bool
+    dry_run: bool
+    json: bool
+
+
+def run(options: DeployOptions) -> int:
+    """Write the files, or with `--dry-run` print them."""
+    bundle = deploy(
+        options.model,
+        cluster=options.cluster,
+        target=options.target,
+        preset=preset_asked(options.type_, options.bits),
+        users=options.users,
+        n_ctx=options.context,
+        model_path=options.model_path,
+        programs=options.programs,
+        port=options.port,
+        trust_network=options.trust_network,
+        session=terminal_session(quiet=options.json, keeps=False),
+    )
+    folder = None
+    if not options.dry_run:
+        folder = options.output or Path.cwd() / f"{bundle.fit.model.path.stem}-{bundle.target}"
+        bundle.write(folder, overwrite=options.overwrite)
+    if options.json:
+        print_json(bundle.as_json(folder))
+    elif folder is None:
+        _print_files(bundle)
+    else:
+        _tell(bundle, folder)
+    return 0
+
+
+def _print_files(bundle: Bundle) -> None:
+    """Each file below its name, as `head` prints several files."""
+    for file in bundle.files:
+        print(f"==> {file.name} <==\n{file.text}")
+
+
+def _tell(bundle: Bundle, folder: Path) -> None:
+    print_text(bundle.reason)
+    for file in bundle.files:
+        print_text(say("Written: {path}", path=whole(pasted(folder / file.name))))
+    for step in bundle.steps:
+        print_text(step)

@@ -1,0 +1,91 @@
+"""The processes of llama.cpp's RPC on a cluster: a worker on every node but the head, and the
+server on the head. Pure.
+
+RPC's traffic is not encrypted, and a worker trusts whoever reaches it. So a worker listens on
+loopback, and an ssh tunnel of the head's ends there. Only where the network is trusted do workers
+listen at their addresses.
+Sources: llama.cpp, tools/rpc/README.md and rpc-server.cpp; ssh(1), ssh_config(5).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from hakaru.clusters.cluster import RPC_PORT, Cluster, Node
+from hakaru.clusters.ssh import OPTIONS, host_of
+from hakaru.deploying.node_process import Process
+
+LOOPBACK: Final = "127.0.0.1"
+FIRST_TUNNEL_PORT: Final = RPC_PORT + 1
+"""On the head, where the tunnel to the first worker begins; the next worker's is one higher."""
+
+
+def rpc_processes(
+    cluster: Cluster,
+    flags: Sequence[str],
+    *,
+    model: str,
+    alias: str,
+    port: int,
+    trusts_network: bool = False,
+    programs: str = "",
+) -> tuple[Process, ...]:
+    """The processes in the order in which they are started: workers, tunnels, the server.
+
+    `flags` are llama-server's for the plan, without `--rpc`. `model` is the path of the file on the
+    head, `alias` what clients call the model, `port` where the server listens on the head's
+    loopback. `programs` is the folder of the engine's programs on every node; empty: by PATH.
+    """
+    reached = tuple(
+        f"{node.address}:{node.port}" if trusts_network else f"{LOOPBACK}:{FIRST_TUNNEL_PORT + i}"
+        for i, node in enumerate(cluster.workers)
+    )
+    server = Process(
+        node=cluster.head,
+        role="server",
+        name="server",
+        command=(
+            _program("llama-server", programs),
+            *("--model", model, "--alias", alias, "--host", LOOPBACK, "--port", str(port)),
+            *cluster.rpc_flags(reached),
+            *flags,
+        ),
+    )
+    workers = (
+        _worker(node, node.address if trusts_network else LOOPBACK, programs)
+        for node in cluster.workers
+    )
+    tunnels = () if trusts_network else _tunnels(cluster, reached)
+    return *workers, *tunnels, server
+
+
+def _worker(node: Node, host: str, programs: str) -> Process:
+    """Its devices are those of the plan: left alone, a worker offers every accelerator, and its
+    processor only where it has none.
+    """
+    threads = ("-t", str(node.n_threads)) if node.n_threads else ()
+    device = () if node.hardware.accelerators else ("-d", "CPU")
+    return Process(
+        node=node,
+        role="worker",
+        name="worker",
+        command=(
+            _program("ggml-rpc-server", programs),
+            *("-H", host, "-p", str(node.port), *threads, *device),
+        ),
+    )
+
+
+def _tunnels(cluster: Cluster, reached: Sequence[str]) -> Iterator[Process]:
+    """On the head, from where a worker is `reached` to its port on its own loopback."""
+    for node, begins_at in zip(cluster.workers, reached, strict=True):
+        way = f"{begins_at}:{LOOPBACK}:{node.port}"
+        yield Process(
+            node=cluster.head,
+            role="tunnel",
+            name=f"tunnel-{node.name}",
+            command=("ssh", "-N", "-T", *OPTIONS, "-L", way, "--", host_of(node)),
+        )
+
+
+def _program(name: str, folder: str) -> str:
+    return f"{folder.rstrip('/')}/{name}" if folder else name
