@@ -73,7 +73,7 @@ KEPT = {
     *("IQ", "XS", "Q", "S", "jsonl", "contains", "tasks", "new", "hakaru", "ls", "more"),
     *("test", "tune", "JSON", "check", "n"),
     *("chat", "code", "reasoning", "rag", "vision", "embedding", "tool", "use", "any", "open"),
-    *("errors", "stop", "ssh", "cluster", "toml", "hardware"),
+    *("errors", "stop", "ssh", "cluster", "toml", "hardware", "serve"),
     *("rpc", "systemd", "PATH"),
     *("small", "medium", "large", "model", "catalog", "choose", "JPY", "kWh", "W"),
 }

@@ -95,6 +95,16 @@ def hardware_option(function: F) -> F:
     )(function)
 
 
+def trust_option(function: F) -> F:
+    """`--trust-network`."""
+    return click.option(
+        "--trust-network",
+        is_flag=True,
+        help="Workers listen at their addresses, unencrypted, to whoever comes; without it they "
+        "are reached through ssh.",
+    )(function)
+
+
 def json_option(function: F) -> F:
     """`--json`."""
     return click.option("--json", is_flag=True, help="Print one JSON object.")(function)

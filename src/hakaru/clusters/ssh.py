@@ -17,13 +17,16 @@ SSH_NAME: Final = r"^[A-Za-z0-9_][^\s]*$"
 CONNECT_S: Final = 10
 SILENT_S: Final = 5
 SILENCES: Final = 3
-"""A machine that answers nothing for SILENT_S, so many times in turn, is gone."""
+"""A machine that answers nothing for SILENT_S, so many times in turn, is gone. A session of its own
+(no ControlPath), since a tunnel in a shared one would outlive the command.
+"""
 OPTIONS: Final = (
     *("-o", "BatchMode=yes"),
     *("-o", f"ConnectTimeout={CONNECT_S}"),
     *("-o", f"ServerAliveInterval={SILENT_S}"),
     *("-o", f"ServerAliveCountMax={SILENCES}"),
     *("-o", "ExitOnForwardFailure=yes"),
+    *("-o", "ControlPath=none"),
 )
 """It asks no question, and ends where it cannot listen or the machine does not answer."""
 _SSH_FAILED: Final = 255  # ssh(1): exit status

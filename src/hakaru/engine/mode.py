@@ -64,6 +64,7 @@ class Mode(Struct, frozen=True, kw_only=True):
     named_gpu_layers: int | None = None  # as a person named them; None: the planner decides
     must_guess: bool = False  # a person named what guesses: it is never left out
     private: bool = False  # the engine sees no network, and of all files only the model's
+    rpc: tuple[str, ...] = ()  # where workers on other machines lend their devices: `host:port`
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -89,6 +90,7 @@ class Mode(Struct, frozen=True, kw_only=True):
             **({"alias": self.alias} if self.alias else {}),
             **self._set_by_hand(),
             **({"private": True} if self.private else {}),
+            **({"rpc": list(self.rpc)} if self.rpc else {}),
         }
 
     def _set_by_hand(self) -> dict[str, object]:
@@ -123,6 +125,8 @@ class Mode(Struct, frozen=True, kw_only=True):
                 "tensor_split": self.tensor_split,
                 "n_cpu_moe": self.n_cpu_moe,
             }
+        if self.rpc:
+            request["rpc"] = self.rpc
         if self.alias:
             request["alias"] = self.alias
         if self.n_threads:

@@ -44,6 +44,8 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
             flags["--tensor-split"] = ",".join(map(str, request["tensor_split"]))
         if request["n_cpu_moe"]:
             flags["--n-cpu-moe"] = request["n_cpu_moe"]
+    if "rpc" in request:
+        flags["--rpc"] = ",".join(request["rpc"])
     if "template_file" in request:
         flags["--chat-template-file"] = request["template_file"]
     elif "template_name" in request:

@@ -126,24 +126,19 @@ def serve_at(
     files = files_loaded(model, mode)
     remember_new = check_trusted(files, session.ledger)
     with listening(port, entrance) as (listener, log):
+        at = Address(listener, log, entrance, pages, origins, queue)
 
-        def load(fit: Fit, mode: Mode) -> _Started:
+        def load(fit: Fit, mode: Mode) -> Started:
             supervisor = supervised(
                 model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
             )
+            return started(supervisor, fit, session.machine, at)
 
-            loaded = Loaded(
-                supervisor=supervisor, fit=fit, machine=session.machine, entrance=entrance
-            )
-            front = partial(_front, loaded, pages=pages, origins=origins, queue=queue, log=log)
-            return _started(supervisor, fit, front, listener.getsockname()[1], entrance)
-
-        started = loaded_somehow(
+        loaded = loaded_somehow(
             load, model, settings, mode, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
         )
-        with _answering(started, listener) as serving:
-            log.gateway(f"{serving.deployment.model} answers at {serving.url}")
-            check_load(started.supervisor, model, started.fit, session)
+        with answering(loaded, at) as serving:
+            check_load(loaded.supervisor, model, loaded.fit, session)
             remember_new()
             yield serving
 
@@ -156,17 +151,23 @@ def supervised(
     *,
     on_event: Callable[[str], None],
     on_line: Callable[[str], None],
+    before_restart: Callable[[], object] = lambda: None,
 ) -> Supervisor:
     """The supervisor of `model` as planned, not started yet. Before an engine that died is started
     again, `files` must still be those that are trusted.
     """
+
+    def check() -> None:
+        trust.check(files, sha256_of)
+        before_restart()
+
     return Supervisor(
         model.path,
         fit.settings,
         laid_out(fit, mode),
         on_event=on_event,
         on_line=on_line,
-        before_restart=partial(trust.check, files, sha256_of),
+        before_restart=check,
     )
 
 
@@ -202,24 +203,33 @@ def check_load(supervisor: Supervisor, model: Model, fit: Fit, session: Session)
             remember_load(supervisor.server, model, machine=session.machine, ledger=session.ledger)
 
 
-def _front(
-    loaded: Loaded, *, pages: Pages | None, origins: Sequence[str], queue: int | None, log: LogFile
-) -> "Front":
+class Address(NamedTuple):
+    """Where a server answers, whom, and what it shows."""
+
+    listener: socket.socket
+    log: LogFile
+    entrance: Entrance
+    pages: Pages | None
+    origins: Sequence[str]
+    queue: int | None
+
+
+def _front(loaded: Loaded, at: Address) -> "Front":
     """The gateway before an engine that loads its model meanwhile."""
     from hakaru.serving.forwarding import Forwarding
     from hakaru.serving.front import Front  # a web framework, which nobody else needs
     from hakaru.serving.gateway import make_gateway
     from hakaru.serving.limits import limits_of
 
-    fit, supervisor, entrance = loaded.fit, loaded.supervisor, loaded.entrance
+    fit, supervisor = loaded.fit, loaded.supervisor
     limits = limits_of(fit.model, fit.settings, sees=supervisor.mode.projector is not None)
-    routes = pages(loaded) if pages else ()
-    engine = Forwarding(supervisor, limits, queue=queue, log=log.gateway)
-    gateway = make_gateway(engine, routes, origins, entrance)
-    return Front(gateway, supervisor, entrance.certificate)
+    routes = at.pages(loaded) if at.pages else ()
+    engine = Forwarding(supervisor, limits, queue=at.queue, log=at.log.gateway)
+    gateway = make_gateway(engine, routes, at.origins, at.entrance)
+    return Front(gateway, supervisor, at.entrance.certificate)
 
 
-class _Started(NamedTuple):
+class Started(NamedTuple):
     """An engine that answers."""
 
     supervisor: Supervisor
@@ -229,15 +239,16 @@ class _Started(NamedTuple):
 
 
 @contextmanager
-def _answering(started: _Started, listener: socket.socket) -> Iterator[Serving]:
-    """The record of the engine written, and the gateway answering on `listener` in a thread."""
-    supervisor, _, front, deployment = started
+def answering(loaded: Started, at: Address) -> Iterator[Serving]:
+    """The record of the engine written, and the gateway answering in a thread."""
+    supervisor, _, front, deployment = loaded
     supervisor.on_failed = front.leave
     supervisor.on_again = partial(_announce_again, deployment, supervisor)
     serving = Serving(deployment=deployment, gives=supervisor.mode.gives, front=front)
     try:
-        with in_thread(front, listener, serving.ended, supervisor):
+        with in_thread(front, at.listener, serving.ended, supervisor):
             deployment.announce()
+            at.log.gateway(f"{deployment.model} answers at {serving.url}")
             yield serving
     finally:
         deployment.record.unlink(missing_ok=True)
@@ -272,18 +283,13 @@ def in_thread(
             engines.stop()
 
 
-def _started(
-    supervisor: Supervisor,
-    fit: Fit,
-    make_front: "Callable[[], Front]",
-    port: int,
-    entrance: Entrance,
-) -> _Started:
+def started(supervisor: Supervisor, fit: Fit, machine: Machine, at: Address) -> Started:
     """Start the engine, and make the gateway while it loads."""
     name = supervisor.mode.name_of(supervisor.path)
+    loaded = Loaded(supervisor=supervisor, fit=fit, machine=machine, entrance=at.entrance)
     made: list[Front] = []
     try:
-        supervisor.start(meanwhile=lambda: made.append(make_front()))
+        supervisor.start(meanwhile=lambda: made.append(_front(loaded, at)))
     except KeyboardInterrupt as stop:
         supervisor.stop()
         raise Interrupted(
@@ -297,10 +303,10 @@ def _started(
         path=str(supervisor.path),
         settings=asdict(supervisor.settings) | supervisor.mode.as_record(),
         engine=supervisor.server.process.pid, grows_bytes=fit.growth.total_bytes,
-        **entrance.address_of(port),
+        **at.entrance.address_of(at.listener.getsockname()[1]),
     )  # fmt: skip
     deployment = replace(deployment, own_bytes=engine_bytes(deployment))
-    return _Started(supervisor, fit, made[0], deployment)
+    return Started(supervisor, fit, made[0], deployment)
 
 
 def _announce_again(deployment: Deployment, supervisor: Supervisor) -> None:

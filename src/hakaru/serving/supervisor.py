@@ -16,7 +16,7 @@ from hakaru.engine.first_answer import give_first_answer
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
 from hakaru.engine.server_log import ServerLog
-from hakaru.errors import EngineDied, HakaruError
+from hakaru.errors import EngineDied, HakaruError, WorkerLost
 from hakaru.memory.settings import ContextSettings
 
 State = Literal["loading", "ready", "failed", "stopped"]
@@ -29,8 +29,8 @@ FIRST_PAUSE_S: Final = 0.2
 class Supervisor:
     """One model, served until `stop`. `on_event` hears about deaths, in one sentence each, and
     `on_line` what the engine says. `before_restart` may raise a HakaruError, why the engine is not
-    to be started again. `on_again` is called when another engine is ready, `on_failed` when it dies
-    too often.
+    to be started again; a WorkerLost is final. `on_again` is called when another engine is ready,
+    `on_failed` when none will be.
     """
 
     def __init__(
@@ -114,15 +114,16 @@ class Supervisor:
                 len(self._deaths) == DEATHS_ALLOWED
                 and self._deaths[-1] - self._deaths[0] < WITHIN_S
             ):
-                self.state, self.gave_up = "failed", True
-                self.on_failed()
-                return False
+                return self._give_up()
             if self._stopped.wait(FIRST_PAUSE_S * 2 ** (len(self._deaths) - 1)):
                 return False
             try:
                 self._before_restart()
                 if not self._comes_up():
                     return False
+            except WorkerLost as error:
+                self.death = error
+                return self._give_up()
             except (HakaruError, OSError) as error:
                 if self._stopped.is_set():
                     return False
@@ -136,6 +137,11 @@ class Supervisor:
             self.restarts += 1
             self.on_again()
             return True
+
+    def _give_up(self) -> bool:
+        self.state, self.gave_up = "failed", True
+        self.on_failed()
+        return False
 
     def _comes_up(self, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """Start a process, which `stop` can end while it loads. False if the supervisor was

@@ -1,12 +1,14 @@
-"""`hakaru cluster probe | check`: the file of several machines, and how fast they reach each
-other.
+"""`hakaru cluster probe | check | worker`: the file of several machines, how fast they reach each
+other, and what one lends.
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from msgspec.structs import asdict
 
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.paste import pasted
@@ -16,9 +18,11 @@ from hakaru.cli.wrapping import whole
 from hakaru.clusters.cluster_file import read_cluster
 from hakaru.clusters.links import check_head, checked_link, write_links
 from hakaru.clusters.nodes import probed, write_cluster
+from hakaru.engine.rpc_worker import rpc_worker
 from hakaru.errors import Misuse
 from hakaru.hardware.probe import probe_machine
 from hakaru.language import listed, say
+from hakaru.servers import HOST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,16 @@ class ClusterCheckOptions:
 
     file: Path
     write: bool
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterWorkerOptions:
+    """`hakaru cluster worker`."""
+
+    host: str | None
+    port: int
+    trust_network: bool
     json: bool
 
 
@@ -103,3 +117,31 @@ def check(options: ClusterCheckOptions) -> int:
         else:
             next_step(pasted("hakaru", "cluster", "check", options.file, "--write"))
     return next((one.trouble.exit_code for one in found if one.trouble), 0)
+
+
+def worker(options: ClusterWorkerOptions) -> int:
+    """Lend until Ctrl-C, or with `json` until stdin ends."""
+    host = options.host or HOST
+    if host not in {HOST, "::1", "localhost"} and not options.trust_network:
+        raise Misuse(
+            "`host` {host}: whoever reaches a worker may use this machine's memory and see what is "
+            "computed, and nothing is encrypted; leave `host` out and let ssh lead to it, or say "
+            "`trust_network`.",
+            host=host,
+        )
+    with rpc_worker(host, options.port) as lent, suppress(KeyboardInterrupt):
+        if options.json:
+            print_json({"schema": "hakaru.worker/1", **asdict(lent.facts)})
+            sys.stdout.flush()
+            lent.wait(sys.stdin.buffer)
+            return 0
+        print_text(
+            say(
+                "This machine lends its devices at {host}:{port}  (Ctrl-C stops it)",
+                host=host,
+                port=options.port,
+            )
+        )
+        lent.wait()
+    print_text(say("Stopped."))
+    return 0

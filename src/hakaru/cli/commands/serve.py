@@ -29,6 +29,7 @@ from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.port import DEFAULT_PORT
 from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving
+from hakaru.serving.serve_cluster import serve_cluster
 from hakaru.session import Session
 from hakaru.units import parse_seconds
 
@@ -49,6 +50,9 @@ class ServeOptions(ContextOptions, HandOptions, ServingOptions):
     chat_template: str | None
     idle: str | None
     generate: str | None
+    cluster: Path | None
+    trust_network: bool
+    restart: bool
     dry_run: bool
     json: bool
 
@@ -66,6 +70,8 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         _check_several(options)
     entrance = options.entrance()
     session = terminal_session(aside=True, keeps=False)
+    if options.cluster:
+        return _over_cluster(options, options.cluster, session, pages)
     if options.generate:
         return _print_service(options, session)
     if options.dry_run:
@@ -107,6 +113,38 @@ def _check_several(options: ServeOptions) -> None:
             "with `idle`.",
             options=listed(given) or "-t, -ngl, `draft`, `mmproj`, --temp …",
         )
+
+
+def _over_cluster(
+    options: ServeOptions, cluster: Path, session: Session, pages: Pages | None
+) -> int:
+    """Serve over several machines. Raises Misuse for what only one machine has."""
+    if options.by_hand() != AS_HAKARU_CHOOSES or options.private or options.memory is not None:
+        raise Misuse(
+            "over a cluster hakaru chooses threads, layers and memory, nothing guesses ahead, and "
+            "the engine must reach its workers; leave such options out."
+        )
+    if options.generate or options.dry_run or options.are_several:
+        raise Misuse(
+            "`cluster` is for one model that is served now; see the plan: {command}",
+            command=pasted("hakaru", "fit", options.models[0], "--cluster", cluster),
+        )
+    serving = serve_cluster(
+        options.models[0],
+        cluster,
+        trust_network=options.trust_network,
+        restart=options.restart,
+        port=options.port,
+        chat_template=options.chat_template,
+        alias=options.alias,
+        pages=pages,
+        allow_origin=options.allow_origin,
+        queue=options.queue,
+        entrance=options.entrance(),
+        session=session,
+        **options.as_context(),
+    )
+    return stay(serving, has_pages=pages is not None, drain_s=options.drain_s)
 
 
 def _several(

@@ -4,10 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hakaru.cli.parameters import PATH, json_option, taking
+from hakaru.cli.parameters import PATH, json_option, taking, trust_option
 
 if TYPE_CHECKING:
-    from hakaru.cli.commands.cluster import ClusterCheckOptions, ClusterProbeOptions
+    from hakaru.cli.commands.cluster import (
+        ClusterCheckOptions,
+        ClusterProbeOptions,
+        ClusterWorkerOptions,
+    )
 
 
 @click.group()
@@ -58,3 +62,22 @@ def cluster_check(options: "ClusterCheckOptions") -> int:
     from hakaru.cli.commands import cluster as command
 
     return command.check(options)
+
+
+@cluster.command("worker")
+@click.option("--host", metavar="ADDRESS", help="Where it listens.  [default: 127.0.0.1]")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=50_052,
+    show_default=True,
+    help="Where it listens.",
+)
+@trust_option
+@click.option("--json", is_flag=True, help="Print one JSON object, and end when stdin does.")
+@taking
+def cluster_worker(options: "ClusterWorkerOptions") -> int:
+    """Lend this machine's devices to a head until Ctrl-C; serve --cluster does this by itself."""
+    from hakaru.cli.commands import cluster as command
+
+    return command.worker(options)

@@ -11,6 +11,7 @@ from hakaru.cli.parameters import (
     json_option,
     model_argument,
     taking,
+    trust_option,
     type_options,
 )
 
@@ -66,12 +67,7 @@ TARGETS = ("rpc", "systemd")
     show_default=True,
     help="The server's, on the head's 127.0.0.1.",
 )
-@click.option(
-    "--trust-network",
-    is_flag=True,
-    help="Workers listen at their addresses, unencrypted, to whoever comes; without it they are "
-    "reached through ssh.",
-)
+@trust_option
 @click.option(
     "-o", "output", type=PATH, metavar="FOLDER", help="Where to write.  [default: MODEL-TARGET]"
 )

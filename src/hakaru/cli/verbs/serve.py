@@ -7,6 +7,7 @@ import click
 from hakaru.cli.called import browser
 from hakaru.cli.completing import model_names
 from hakaru.cli.parameters import (
+    PATH,
     context_options,
     dry_run_option,
     hand_options,
@@ -15,6 +16,7 @@ from hakaru.cli.parameters import (
     serving_options,
     taking,
     template_option,
+    trust_option,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,13 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="Unload a model that nobody has asked for so long: 10m. The next request loads it again.",
 )
+@click.option(
+    "--cluster",
+    type=PATH,
+    help="Over several machines, as a TOML file describes them; this one is the first.",
+)
+@trust_option
+@click.option("--restart", is_flag=True, help="Begin again when a worker of the cluster is lost.")
 @dry_run_option
 @json_option
 @taking

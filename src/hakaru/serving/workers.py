@@ -1,0 +1,253 @@
+"""The workers of a cluster, started from the head and ended with it.
+
+Each worker listens on loopback of its own machine. One ssh session starts it there and carries the
+tunnel to it: with the session the worker ends, however the session ends. On an interface that a
+person trusts there is no tunnel, and a worker on the head's own machine needs none. A worker of
+another version is refused before any weights travel.
+"""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import IO, Final
+
+import psutil
+
+from hakaru.clusters.cluster import Cluster, Node
+from hakaru.clusters.ssh import (
+    failed_there,
+    hakaru_there,
+    host_of,
+    is_here,
+    no_ssh,
+    run_there,
+    ssh_command,
+)
+from hakaru.engine.builds import selection
+from hakaru.engine.rpc_worker import PROTOCOL, WorkerFacts, facts_told, protocol_of
+from hakaru.errors import EngineMissing, NodeError, NodeUnready, WorkerLost
+from hakaru.language import listed
+from hakaru.pool import impatient_pool
+from hakaru.servers import HOST
+
+UP_WITHIN_S: Final = 90.0
+GONE_WITHIN_S: Final = 10.0
+"""Seconds from the end of a worker's stdin to the end of its session."""
+
+
+class Worker:
+    """One node's worker, and the way to it."""
+
+    def __init__(self, node: Node, *, trust_network: bool) -> None:
+        self.node = node
+        self._is_here, self._trusts = is_here(node.address), trust_network
+        has_tunnel = not (trust_network or self._is_here)
+        self._local_port = _free_port() if has_tunnel else node.port
+        self.host = node.address if trust_network else HOST
+        self.endpoint = f"{self.host}:{self._local_port}"
+        self.facts: WorkerFacts | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._said: IO[str] | None = None  # what it said on stderr
+
+    def start(self) -> None:
+        """Return when the worker answers at `endpoint`. Raises NodeError."""
+        self._close()
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 -- `_close` closes it
+        words = ["cluster", "worker", "--json", "--port", str(self.node.port)]
+        if self._trusts:
+            words += ["--host", self.node.address, "--trust-network"]
+        try:
+            self._process = subprocess.Popen(
+                self._command(words),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C is for the head, which then ends it in order
+            )
+        except FileNotFoundError as error:
+            raise no_ssh() from error
+        self.facts = self._hello(self._process)
+        self._check(self.facts)
+
+    def _command(self, words: Sequence[str]) -> list[str]:
+        if self._is_here:
+            return [sys.executable, "-P", "-m", "hakaru", *words]
+        tunnel = ["-L", f"{self.endpoint}:{HOST}:{self.node.port}"] if not self._trusts else []
+        there = hakaru_there(self.node.hakaru, *words)
+        return ssh_command(host_of(self.node), there, *tunnel)
+
+    def _hello(self, process: "subprocess.Popen[str]") -> WorkerFacts:
+        """What the worker says first: one JSON object."""
+        assert process.stdout
+        timer = threading.Timer(UP_WITHIN_S, process.kill)
+        timer.start()
+        try:
+            told = ""
+            for line in process.stdout:
+                told += line
+                if line == "}\n":
+                    return facts_told(told)
+        finally:
+            timer.cancel()
+        raise self._failure(process.wait())
+
+    def _failure(self, code: int) -> NodeError:
+        assert self._said
+        self._said.seek(0)
+        host = self.node.name if self._is_here else host_of(self.node)
+        return failed_there(host, code, self._said.read(), self.node.hakaru)
+
+    def _check(self, facts: WorkerFacts) -> None:
+        """Raises NodeUnready for another version, NodeError where the way to it leads nowhere."""
+        ours = selection().server.version
+        if facts.version != ours:
+            raise NodeUnready(
+                "{host}: its worker is of engine {found}, and the server here of {expected}; "
+                "nothing was sent. Install the same version of hakaru, and type there: hakaru "
+                "engine build",
+                host=self.node.name,
+                found=facts.version,
+                expected=ours,
+            )
+        try:
+            protocol = protocol_of(self.host, self._local_port)
+        except OSError as error:
+            raise NodeError(
+                "{host}: its worker is up, but the way to it at {address} carries nothing.",
+                host=self.node.name,
+                address=self.endpoint,
+            ) from error
+        if protocol != PROTOCOL:
+            raise NodeUnready(
+                "{host}: its worker speaks RPC {found}, expected {expected}; nothing was sent.",
+                host=self.node.name,
+                found=protocol,
+                expected=PROTOCOL,
+            )
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its session still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self) -> None:
+        """Return when its session has ended."""
+        if self._process:
+            self._process.wait()
+
+    def loss(self) -> WorkerLost:
+        """Why it is no more."""
+        assert self._process
+        return WorkerLost(
+            "{reason} The model lies on it, too, so nothing answers any more; with `restart` it "
+            "begins again.",
+            log=[],
+            reason=self._failure(self._process.wait()),
+        )
+
+    def stop(self) -> bool:
+        """End it; False if it still runs afterwards, or nobody can tell."""
+        if (process := self._process) is None:
+            return True
+        assert process.stdin
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GONE_WITHIN_S)
+        code = process.poll()
+        process.kill()
+        process.wait()
+        self._close()
+        return code == 0 or self.facts is None or not self._still_runs(self.facts.pid)
+
+    def _close(self) -> None:
+        process = self._process
+        streams = (process.stdin, process.stdout) if process else ()
+        for stream in filter(None, (*streams, self._said)):
+            with suppress(BrokenPipeError):
+                stream.close()
+
+    def _still_runs(self, pid: int) -> bool:
+        if self._is_here:
+            return psutil.pid_exists(pid)
+        try:
+            there = run_there(host_of(self.node), f"kill -0 {pid} 2>&1; echo $?", within_s=20)
+        except NodeError:
+            return True
+        return there.strip() == "0"
+
+
+class Workers:
+    """All workers of a cluster."""
+
+    def __init__(self, cluster: Cluster, *, trust_network: bool) -> None:
+        self._all = [Worker(node, trust_network=trust_network) for node in cluster.workers]
+        self._stops = threading.Event()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where llama-server, on the head, reaches each."""
+        return tuple(worker.endpoint for worker in self._all)
+
+    def lost(self) -> list[Worker]:
+        """Those that have ended."""
+        return [worker for worker in self._all if not worker.is_up]
+
+    def start(self, on_lost: Callable[[], None]) -> None:
+        """Start those that are not up, all at the same time; `on_lost` is called when one of them
+        ends before `stop`. Raises NodeError.
+        """
+        lost = self.lost()
+        with impatient_pool(max(1, len(lost))) as pool:
+            list(pool.map(Worker.start, lost))
+        for worker in lost:
+            threading.Thread(target=self._watch, args=(worker, on_lost), daemon=True).start()
+
+    def _watch(self, worker: Worker, on_lost: Callable[[], None]) -> None:
+        worker.wait()
+        if not self._stops.is_set():
+            on_lost()
+
+    def stop(self) -> None:
+        """End all of them. Raises NodeError for those that may still run."""
+        self._stops.set()
+        with impatient_pool(max(1, len(self._all))) as pool:
+            gone = list(pool.map(Worker.stop, self._all))
+        if left := [w for w, is_gone in zip(self._all, gone, strict=True) if not is_gone]:
+            raise NodeError(
+                "a worker may still run on {nodes}; look there, and end it: {command}",
+                nodes=listed(worker.node.name for worker in left),
+                command=f"kill {left[0].facts.pid if left[0].facts else 'PID'}",
+            )
+
+
+@contextmanager
+def workers_of(cluster: Cluster, *, trust_network: bool) -> Iterator[Workers]:
+    """The workers of a cluster, not started yet; with the block they end. Raises EngineMissing
+    where the build that serves cannot use any.
+    """
+    if selection().server.rpc_server is None:
+        raise EngineMissing(
+            "the engine {name} cannot use other machines; type hakaru engine build, or: hakaru "
+            "engine use native",
+            name=selection().server.name,
+        )
+    workers = Workers(cluster, trust_network=trust_network)
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
+def _free_port() -> int:
+    """A port of loopback that nobody listens at now."""
+    with closing(socket.socket()) as trial:
+        trial.bind((HOST, 0))
+        port: int = trial.getsockname()[1]
+        return port
