@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -241,3 +243,35 @@ def test_what_one_machine_has_is_refused(words: str, capsys: pytest.CaptureFixtu
     """Said before anything is started."""
     assert run(["serve", "x.gguf", "--cluster", "cluster.toml", *words.split()]) == 2
     assert "cluster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--type Q8_0", "--dry-run", "-o x", "--json", "--programs /x"])
+def test_deploy_run_writes_nothing(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is for files is refused."""
+    command = f"deploy x.gguf --cluster cluster.toml --target rpc --run {words}"
+    assert run(command.split()) == 2
+    assert "leave it out with --run" in capsys.readouterr().err
+
+
+def test_deploy_runs_rpc_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are started by whom their files are for."""
+    command = "deploy x.gguf --cluster cluster.toml --target systemd --run"
+    assert run(command.split()) == 2
+    assert "starts the target rpc only, and not systemd" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+def test_deploy_run_serves_until_ctrl_c(native: Path, tiny: Path, tmp_path: Path) -> None:
+    """Workers on this machine need no ssh; all of them end with the server."""
+    first, second, port = free_ports(3)
+    file = cluster_file(tmp_path, "127.0.0.1", "127.0.0.2", "127.0.0.3", ports=(first, second))
+    words = f"deploy {tiny} --cluster {file} --target rpc --run -c 256 --users 2 --port {port}"
+    command = [sys.executable, "-P", "-m", "hakaru", *words.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and "answers at" in process.stdout.readline()
+        below = psutil.Process(process.pid).children(recursive=True)
+        assert len([p for p in below if "ggml-rpc-server" in p.name()]) == 2
+        process.send_signal(signal.SIGINT)
+        assert "Stopped." in process.stdout.read()
+        assert process.wait() == 0
+    assert psutil.wait_procs(below, timeout=5)[1] == []

@@ -13,9 +13,9 @@ _AS_IT_IS: Final = (
     "hardware", "host", "idle", "importance", "insecure", "key", "language", "license", "memory",
     "min_p", "min_speed", "mmproj", "model", "model_path", "mtp", "name", "no_speed", "only",
     "overwrite", "pin", "plot", "port", "price", "private", "programs", "prompt_tokens", "prompts",
-    "queue", "race", "reference", "repeat_penalty", "report", "restart", "seed", "size", "source",
-    "speculative", "task", "tasks", "temp", "tls_cert", "tls_key", "tokens_per_day", "top", "top_k",
-    "top_p", "trust_network", "users", "vision", "watts", "yes",
+    "queue", "race", "reference", "repeat_penalty", "report", "restart", "run", "seed", "size",
+    "source", "speculative", "task", "tasks", "temp", "tls_cert", "tls_key", "tokens_per_day",
+    "top", "top_k", "top_p", "trust_network", "users", "vision", "watts", "yes",
 )  # fmt: skip
 OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS} | {
     "budget_s": "--budget",

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hakaru.cli.commands.serve import stay
 from hakaru.cli.output import print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
 from hakaru.deploying.bundle import Bundle, Target
 from hakaru.deploying.deploy import deploy
-from hakaru.language import say
+from hakaru.errors import Misuse
+from hakaru.language import listed, say
 from hakaru.models.presets import preset_asked
+from hakaru.serving.serve_cluster import serve_cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +33,16 @@ class DeployOptions:
     trust_network: bool
     output: Path | None
     overwrite: bool
+    run: bool
+    restart: bool
     dry_run: bool
     json: bool
 
 
 def run(options: DeployOptions) -> int:
-    """Write the files, or with `--dry-run` print them."""
+    """Write the files, with `--dry-run` print them, or with `--run` start what they would."""
+    if options.run:
+        return _serve(options)
     bundle = deploy(
         options.model,
         cluster=options.cluster,
@@ -60,6 +67,36 @@ def run(options: DeployOptions) -> int:
     else:
         _tell(bundle, folder)
     return 0
+
+
+def _serve(options: DeployOptions) -> int:
+    """Serve over the cluster until Ctrl-C. Raises Misuse for what only files have."""
+    of_files = {
+        "`preset`": preset_asked(options.type_, options.bits),
+        "`model_path`": options.model_path,
+        "`programs`": options.programs,
+        "`output`": options.output,
+        "`dry_run`": options.dry_run,
+        "--json": options.json,
+    }
+    if given := [name for name, value in of_files.items() if value]:
+        raise Misuse(
+            "{options} is for files that are written; leave it out with `run`.",
+            options=listed(given),
+        )
+    if options.target != "rpc":
+        raise Misuse("`run` starts the target rpc only, and not {target}.", target=options.target)
+    serving = serve_cluster(
+        options.model,
+        options.cluster,
+        trust_network=options.trust_network,
+        restart=options.restart,
+        port=options.port,
+        session=terminal_session(aside=True, keeps=False),
+        n_ctx=options.context * options.users,
+        n_parallel=options.users,
+    )
+    return stay(serving, has_pages=False)
 
 
 def _print_files(bundle: Bundle) -> None:

@@ -72,6 +72,8 @@ TARGETS = ("rpc", "systemd")
     "-o", "output", type=PATH, metavar="FOLDER", help="Where to write.  [default: MODEL-TARGET]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that stand there.")
+@click.option("--run", is_flag=True, help="Write nothing: start all of it now, until Ctrl-C (rpc).")
+@click.option("--restart", is_flag=True, help="Begin again when a worker of the cluster is lost.")
 @dry_run_option
 @json_option
 @taking
