@@ -22,7 +22,7 @@ FLOORS = (
     {"ledger"},
     {"engine"},
     {"session", "servers"},
-    {"planning"},
+    {"planning", "vllm"},
     {"evaluation"},
     {"quantization", "serving", "conformance", "deploying"},
     {"pulling"},
@@ -42,9 +42,10 @@ NOT_PURE = {
     "planning/placed.py",
     "planning/predicted_here.py",
     "planning/timed_here.py",
+    "vllm/vllm_fit.py",
 }  # ledger, engine, a file
 PURE = (
-    "memory", "planning", "evaluation/tiers.py", "evaluation/sequences.py",
+    "memory", "planning", "vllm", "evaluation/tiers.py", "evaluation/sequences.py",
     "evaluation/judgement.py", "quantization/hull.py", "quantization/file_bytes.py",
     "quantization/pins.py", "quantization/groups.py", "quantization/knapsack.py",
     "quantization/allocate.py", "quantization/prior.py", "quantization/probes.py",

@@ -28,6 +28,28 @@ if TYPE_CHECKING:
 )
 @hardware_option
 @click.option("--cluster", type=PATH, help="Several machines, as a TOML file describes them.")
+@click.option(
+    "--engine",
+    type=click.Choice(["llama.cpp", "vllm"]),
+    default="llama.cpp",
+    show_default=True,
+    help="vllm: for many users, from a checkpoint; --type is then bf16, f16, fp8, awq or gptq.",
+)
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    help="With vllm: users at a time, each with --context tokens.  [default: as many as go in]",
+)
+@click.option(
+    "--tensor-parallel",
+    type=click.IntRange(min=1),
+    help="With vllm: devices that divide every matrix.  [default: as is best]",
+)
+@click.option(
+    "--pipeline-parallel",
+    type=click.IntRange(min=1),
+    help="With vllm: stages that divide the layers.  [default: as is best]",
+)
 @context_options
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
 @click.option("--vision", is_flag=True, help="Its own projector is loaded beside it.")
