@@ -64,6 +64,10 @@ class Cluster(Struct, frozen=True, kw_only=True):
         reached = reached or [f"{node.address}:{node.port}" for node in self.workers]
         return ["--rpc", ",".join(reached)]
 
+    def rpc_devices(self) -> list[Node]:
+        """The node of each device that workers offer, in llama.cpp's order."""
+        return [node for node in self.workers for _ in _offered_by(node.hardware)]
+
     def seen_by_llama_cpp(self) -> Hardware:
         """The machine that llama.cpp sees from the head: the devices of the workers, in the order
         of the nodes, then its own, with the head's RAM.

@@ -25,6 +25,8 @@ from hakaru.planning.extras import Beside, Extra, draft_extra, mtp_extra, projec
 from hakaru.planning.fit_at import FigureSource, fit_at
 from hakaru.planning.here import leaves_gpu_idle, limited, named_place
 from hakaru.planning.joined import joined
+from hakaru.planning.network_time import network_time, over_network
+from hakaru.planning.speed import USUAL
 from hakaru.planning.speed_of import speed_of
 from hakaru.planning.timed_here import timed_files
 from hakaru.servers import beside_servers
@@ -61,13 +63,13 @@ def fit(
     `hardware` names a machine, such as "2x L4" or "RTX 4090 + 64GiB RAM"; without it, it is this
     machine with the memory that is free now. `memory` is the most that may be used of it, such as
     "16GiB": of all GPUs together, and of the RAM. `cluster` is a file that describes several
-    machines (`clusters.cluster_file`), which llama.cpp joins by its RPC; no speed is predicted for
-    them. `preset`, or the `bits` of the usual one, judges the model as it would be at such a
-    preset, which nobody needs to have built. A projector (`mmproj`, or with `vision` the one that
-    lies beside the model), a `draft` model or the model's own layers for multi-token prediction
-    (`mtp`) are loaded beside it. `find_max` also looks for the longest context that fits. The speed
-    is predicted behind `depth` tokens of context. Nothing but headers is fetched. Raises Misuse,
-    ModelError, Offline and EngineError.
+    machines (`clusters.cluster_file`), which llama.cpp joins by its RPC; a speed is predicted where
+    the links are known, and that of each device. `preset`, or the `bits` of the usual one, judges
+    the model as it would be at such a preset, which nobody needs to have built. A projector
+    (`mmproj`, or with `vision` the one that lies beside the model), a `draft` model or the model's
+    own layers for multi-token prediction (`mtp`) are loaded beside it. `find_max` also looks for
+    the longest context that fits. The speed is predicted behind `depth` tokens of context. Nothing
+    but headers is fetched. Raises Misuse, ModelError, Offline and EngineError.
     """
     preset = preset_asked(preset, bits)
     limit = None if memory is None else size_in_bytes(memory)
@@ -92,7 +94,7 @@ def fit(
     _note(session, found, bits, answer)
     answer = replace(answer, found=found)
     if nodes:
-        return _over(nodes, answer, ask)
+        return _over(nodes, answer, ask, depth)
     files = timed_files(session.ledger, machine) if place is None else ()
     return replace(answer, speed=speed_of(answer, depth, files, users=settings.n_parallel))
 
@@ -138,16 +140,21 @@ def _nodes(path: Path, hardware: str | None, limit: int | None) -> Cluster:
     return nodes
 
 
-def _over(nodes: Cluster, answer: Fit, ask: Callable[..., Fit]) -> Fit:
+def _over(nodes: Cluster, answer: Fit, ask: Callable[..., Fit], depth: int) -> Fit:
     """The answer over `nodes`, each of which is asked alone, too. The split is said: llama.cpp's
     own would take all RAM of a worker for free.
     """
+    shape, settings = answer.model.shape, answer.settings
     source = "computed" if answer.is_modelled else "dry-run"
     layout = replace(answer.placement.layout, default_split=False)
+    network = network_time(nodes, shape, settings, layout, depth=depth, sample=USUAL)
+    alone = joined(nodes, lambda node: ask(hardware=node, source=source).placement)
+    speed = speed_of(answer, depth, users=settings.n_parallel) if network else None
     return replace(
         answer,
         placement=replace(answer.placement, layout=layout),
-        joined=joined(nodes, lambda node: ask(hardware=node, source=source).placement),
+        joined=replace(alone, network=network),
+        speed=over_network(speed, network) if speed and network and speed.decode else None,
     )
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from hakaru.clusters.cluster import Cluster
 from hakaru.hardware.machine import Hardware
 from hakaru.language import listed, say
+from hakaru.planning.network_time import NetworkTime
 from hakaru.planning.shares import Placement
 
 Topology = Literal["single", "replicas", "layer_split"]
@@ -23,6 +24,7 @@ class Joined(Struct, frozen=True, kw_only=True):
 
     rpc_flags: tuple[str, ...]  # with which llama-server, on the head, reaches its workers
     alone: tuple[str, ...]  # the nodes that hold the model by themselves
+    network: NetworkTime | None = None  # None: a link is not known
 
     @property
     def topology(self) -> Topology:
@@ -52,7 +54,12 @@ class Joined(Struct, frozen=True, kw_only=True):
 
     def as_json(self) -> dict[str, object]:
         """The object `cluster` of `hakaru fit --json`."""
-        return {"topology": self.topology, "reason": self.reason, "alone": list(self.alone)}
+        return {
+            "topology": self.topology,
+            "reason": self.reason,
+            "alone": list(self.alone),
+            "network": self.network.as_json() if self.network else None,
+        }
 
 
 def joined(cluster: Cluster, place: Callable[[Hardware], Placement]) -> Joined:

@@ -37,6 +37,7 @@ class Basis(Struct, frozen=True, kw_only=True):
     ram_is_assumed: bool = False  # whether the bandwidth of the RAM is
     link_is_assumed: bool = False  # whether the rate of copies to a card is
     users: int = 1  # at the same time; above 1 the speed is computed, and calibrated by nothing
+    network_s: float = 0.0  # the part of a token's time that goes over a network
 
     def __add__(self, other: "Basis") -> "Basis":
         return Basis(
@@ -47,6 +48,7 @@ class Basis(Struct, frozen=True, kw_only=True):
             ram_is_assumed=self.ram_is_assumed or other.ram_is_assumed,
             link_is_assumed=self.link_is_assumed or other.link_is_assumed,
             users=max(self.users, other.users),
+            network_s=self.network_s + other.network_s,
         )
 
     @property
@@ -62,6 +64,8 @@ class Basis(Struct, frozen=True, kw_only=True):
             parts.append(f"a RAM of {RAM_GB_S[0]:.0f} to {RAM_GB_S[2]:.0f} GB/s (assumed)")
         if self.link_is_assumed:
             parts.append(f"copies at {LINK_GB_S[0]:.0f} to {LINK_GB_S[2]:.0f} GB/s (assumed)")
+        if self.network_s:
+            parts.append(f"{1e3 * self.network_s:.3g} ms of network for each token")
         source = "computed from " + " and ".join(parts)
         if self.users == 1:
             return source

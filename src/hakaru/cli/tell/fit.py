@@ -82,6 +82,14 @@ def print_fit(fit: Fit, terms: list[Term], check: str = "") -> None:
         )
     if fit.joined:
         print_text(fit.joined.reason)
+        print_text(
+            fit.joined.network.sentence()
+            if fit.joined.network
+            else say(
+                "How much of a token's time the network takes is not known; measure it: {command}",
+                command=whole("hakaru cluster check FILE --write"),
+            )
+        )
     if fit.speed:
         for sentence in speed_sentences(fit.speed, check):
             print_text(sentence)

@@ -91,4 +91,6 @@ def basis_text(basis: Basis) -> str:
         parts.append(
             say("copies to the card at {low:.0f} to {high:.0f} GB/s (assumed)", low=low, high=high)
         )
+    if basis.network_s:
+        parts.append(say("{ms:.3g} ms of network for each token", ms=1e3 * basis.network_s))
     return listed(parts)
