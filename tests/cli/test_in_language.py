@@ -30,6 +30,7 @@ KEPT = {
         "JSONL",
         "Jinja",
         "RAM",
+        "Ray",
         "SIGTERM",
     ),
     *("http", "localhost", "SIGTERM", "privacy"),

@@ -13,7 +13,7 @@ _AS_IT_IS: Final = (
     "hardware", "host", "idle", "importance", "insecure", "key", "kv_unified", "language",
     "license", "max_context", "memory", "min_p", "min_speed", "mmproj", "model", "model_path",
     "mtp", "name", "no_speed", "only", "overwrite", "pin", "pipeline_parallel", "plot", "port",
-    "price", "private", "programs", "prompt_tokens", "prompts", "queue", "race", "reference",
+    "price", "private", "programs", "prompt_tokens", "prompts", "queue", "race", "ray", "reference",
     "repeat_penalty", "report", "restart", "run", "seed", "size", "source", "speculative", "task",
     "tasks", "temp", "tensor_parallel", "tls_cert", "tls_key", "tokens_per_day", "top", "top_k",
     "top_p", "trust_network", "users", "vision", "watts", "yes",

@@ -320,6 +320,12 @@ def template_option(function: F) -> F:
     return click.option("--chat-template", metavar="NAME|FILE", help=text)(function)
 
 
+def ray_option(function: F) -> F:
+    """`--ray`."""
+    text = "Have the tasks answered on this Ray cluster; speed is measured here."
+    return click.option("--ray", metavar="auto|HOST:PORT", help=text)(function)
+
+
 def again_option(function: F) -> F:
     """`--again`."""
     return click.option(

@@ -74,6 +74,7 @@ def run_race(
             chosen,
             tasks=options.tasks,
             memory=size_in_bytes(options.memory) if options.memory else None,
+            ray=options.ray,
             agree=agree,
             tell=(lambda news: None) if options.json else told,
             session=session,

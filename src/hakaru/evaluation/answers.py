@@ -21,12 +21,17 @@ from hakaru.evaluation.grading import Graded, grade
 from hakaru.evaluation.served import served
 from hakaru.evaluation.tasks import Item
 from hakaru.language import say
+from hakaru.ledger import Ledger
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.session import Session
 
 KIND: Final = "answers with their ends"
 """The kind of answers in the ledger."""
+ANSWERED_ON: Final = "answered on"
+"""The kind of records that tell on which other machine an answer was given; an answer of this
+machine has none.
+"""
 CHOICE_TOKENS: Final = 2
 """Tokens of an answer that a grammar limits to one letter."""
 TOKEN_WITHIN_S: Final = 600.0
@@ -93,14 +98,14 @@ def each_answer(
     with ExitStack() as stack:
         ask = None
         for done, item in enumerate(items, start=1):
-            inputs = _inputs(sha256, [item], settings, mode, thinks=thinks)
-            known = session.ledger.recall(KIND, inputs)
+            key = answer_key(sha256, [item], settings, mode, thinks=thinks)
+            known = session.ledger.recall(*key)
             if known is None:
                 if ask is None:
                     server = stack.enter_context(served(session, model, settings, mode))
                     ask = stack.enter_context(asking(server, thinks=thinks))
                 known = [ask(item)]
-                session.ledger.remember(KIND, inputs, known)
+                session.ledger.remember(*key, known)
             progress(done, len(items))
             yield _graded([item], known)[0]
 
@@ -109,22 +114,25 @@ def known_answers(
     session: Session, sha256: str, items: Sequence[Item], settings: ContextSettings, mode: Mode
 ) -> list[Graded] | None:
     """What `graded_answers` would recall of the file with this hash; None where it would ask."""
-    answers = session.ledger.recall(KIND, _inputs(sha256, items, settings, mode))
+    answers = session.ledger.recall(*answer_key(sha256, items, settings, mode))
     if answers is None:  # each may be there by itself
-        each = [session.ledger.recall(KIND, _inputs(sha256, [i], settings, mode)) for i in items]
+        each = [session.ledger.recall(*answer_key(sha256, [i], settings, mode)) for i in items]
         answers = [known[0] for known in each if known]
     return _graded(items, answers) if len(answers) == len(items) else None
 
 
-def _inputs(
+def answer_key(
     sha256: str,
     items: Sequence[Item],
     settings: ContextSettings,
     mode: Mode,
     *,
     thinks: bool = True,
-) -> dict[str, object]:
-    return {
+) -> tuple[str, dict[str, object]]:
+    """Kind and inputs by which the ledger knows the answers of the model with this hash. Which
+    machine gave them is no part of it: the same build computes the same.
+    """
+    return KIND, {
         "model": sha256,
         "engine": server_build(),
         "settings": settings.as_json(),
@@ -132,6 +140,15 @@ def _inputs(
         **mode.as_key(),
         **({} if thinks else {"thinks": False}),
     }
+
+
+def keep_answer(
+    ledger: Ledger, key: tuple[str, dict[str, object]], answer: Answer, *, on: dict[str, object]
+) -> None:
+    """Keep an answer that another machine gave, and what that machine is."""
+    kind, inputs = key
+    ledger.remember(kind, inputs, [answer])
+    ledger.remember(ANSWERED_ON, inputs, on)
 
 
 def _graded(items: Sequence[Item], answers: Sequence[Answer]) -> list[Graded]:

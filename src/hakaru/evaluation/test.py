@@ -23,6 +23,7 @@ from hakaru.evaluation.findings import Findings
 from hakaru.evaluation.last_test import remember_test
 from hakaru.evaluation.losses import FLOOR_WINDOWS, Row, Tested, noise_floor, tested, windows_of
 from hakaru.evaluation.speed import depths_left_out
+from hakaru.evaluation.spread import Respondent, spread
 from hakaru.evaluation.tasks import Item, named_tasks
 from hakaru.evaluation.texts import named_prompts, named_texts
 from hakaru.evaluation.tiers import Tier, tier_named
@@ -58,6 +59,7 @@ class Wishes(Context, total=False):
     tasks: Sequence[str]  # "ours", "humaneval" or JSONL files; none
     language: str  # of our tasks; en
     chat_template: str | None  # in the place of the model's own: a name or a file; None
+    ray: str | None  # the Ray cluster on which tasks are answered: auto or HOST:PORT; None: here
     no_speed: bool  # nothing is timed; False
     full_speed: bool  # decoding behind long contexts and for several users is timed, too; False
     again: bool  # speeds that were measured before are measured anew; False
@@ -89,10 +91,12 @@ def test(
     no reference is named. Raises Misuse where nothing can be measured or compared, NothingLoaded
     (see `fit_to_load`) before anything is measured, ModelError and EngineError.
     """
+    setup = _set_up([model, *others], wishes)
+    if address := wishes.get("ray"):
+        _answer_elsewhere(setup, address)
     if others:
-        setup = _set_up([model, *others], wishes)
         return _compared(setup, no_speed=wishes.get("no_speed", False))
-    return _findings(_set_up([model], wishes), wishes)
+    return _findings(setup, wishes)
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
@@ -133,17 +137,19 @@ def _set_up(references: Sequence[Reference], wishes: Wishes) -> _Setup:
         prompts=named_prompts(wishes.get("prompts")),
         parts=("test",),
     )
-    no_speed = wishes.get("no_speed", False)
+    no_speed, address = wishes.get("no_speed", False), wishes.get("ray")
     session = wishes.get("session") or Session.here(keeps=False)
     if len(models) > 1 and reference is None and no_speed and not items:
         raise Misuse(
             "several models are compared with a `reference` of the same vocabulary, on `tasks`, or "
             "by their speed; name one of the first two, or leave `no_speed` out."
         )
+    if address:
+        _check_ray(address, items)
     for model in models if reference else ():
         check_same_tokenizer(reference or model, model)
     for model, context in zip(models, settings, strict=True):
-        if items or not no_speed:
+        if (items and not address) or not no_speed:
             fit_to_load(model, context, session)
     parts = [part for model in [*models, reference or models[0]] for part in model.parts]
     session = replace(session, machine=beside_servers(session.machine, parts))
@@ -194,6 +200,37 @@ def nothing_to_judge(option: str) -> Misuse:
         "to judge; name it with `reference`, or leave {option} out.",
         option=option,
     )
+
+
+def _check_ray(address: str, items: Sequence[Item]) -> None:
+    """Raises Misuse and MachineError for a cluster that cannot be used."""
+    if not items:
+        raise Misuse(
+            "`ray` says where `tasks` are answered, and none were named; name them, or leave `ray` "
+            "out."
+        )
+    from hakaru.evaluation.over_ray import check_ray
+
+    check_ray(address)
+
+
+def _answer_elsewhere(setup: _Setup, address: str) -> None:
+    """Have all tasks answered on the Ray cluster, so that the ledger has the answers. Raises why a
+    model could not answer.
+    """
+    from hakaru.evaluation.over_ray import over_ray
+
+    settings = setup.settings
+    everyone = [
+        Respondent(model=model, settings=context, mode=setup.mode)
+        for model, context in zip(setup.models, settings, strict=True)
+    ]
+    if setup.reference and len(setup.models) == 1:
+        f16 = settings[0].with_cache(F16_CACHE)
+        everyone.append(Respondent(model=setup.reference, settings=f16, mode=setup.mode))
+    connect = partial(over_ray, address, setup.session)
+    for error in spread(setup.session, everyone, setup.items, connect).values():
+        raise error
 
 
 def _findings(setup: _Setup, wishes: Wishes) -> Findings:

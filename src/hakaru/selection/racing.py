@@ -6,10 +6,15 @@ is in memory at a time. A racer that is surely worse than the best before it nee
 (`evaluation/duel.py`). The ledger keeps every answer, and every speed that no other work disturbed,
 and `pull` every byte, so that the same race goes on where it was interrupted. A racer that cannot
 be fetched or loaded is told, and the others run.
+
+With a Ray cluster all racers are fetched first and answer all tasks there, side by side
+(`evaluation/spread.py`). Then each has its lap here as ever: it is timed on this machine, and its
+answers are those in the ledger.
 """
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -21,6 +26,8 @@ from hakaru.errors import Interrupted, ModelUnknown
 from hakaru.evaluation.answers import each_answer
 from hakaru.evaluation.duel import is_surely_worse, mixed
 from hakaru.evaluation.grading import Graded
+from hakaru.evaluation.over_ray import check_ray, over_ray
+from hakaru.evaluation.spread import Respondent, spread
 from hakaru.evaluation.tasks import TaskSet
 from hakaru.evaluation.timing import Timing
 from hakaru.language import say
@@ -49,6 +56,7 @@ def race(
     *,
     tasks: Sequence[str] = (),
     memory: int | None = None,
+    ray: str | None = None,
     agree: Callable[[Field, TaskSet], bool] = lambda field, tasks: True,
     tell: Tell = lambda news: None,
     session: Session | None = None,
@@ -58,14 +66,17 @@ def race(
     Example: `race(choose("chat")).winner.path`.
 
     `tasks` as for `test`; without them, ours that speak for the task. `memory`: bytes of this
-    machine that may be used at most. `agree` hears who runs and what that takes before anything is
-    fetched; None is returned where it says no. `tell` hears of each racer when it has ended. Raises
-    Misuse, and Interrupted, after which the same call goes on.
+    machine that may be used at most. `ray`: the Ray cluster on which the tasks are answered (auto
+    or HOST:PORT); every speed is measured here. `agree` hears who runs and what that takes before
+    anything is fetched; None is returned where it says no. `tell` hears of each racer when it has
+    ended. Raises Misuse, and Interrupted, after which the same call goes on.
     """
     conditions = chosen.conditions
     check_task(conditions.task)
     if len({row.model.id for row in chosen.rows}) == 1 < len(chosen.rows):
         raise of_one_model(chosen.rows[0].model.id)
+    if ray:
+        check_ray(ray)
     session = session or Session.here(keeps=False)
     asked = race_tasks(conditions.task, conditions.language, tuple(tasks))
     asked = replace(asked, items=tuple(mixed(asked.items)))
@@ -77,7 +88,7 @@ def race(
         return None
     track = _Track(
         session=session, memory=memory, conditions=conditions, asked=asked,
-        error_rate=of_each_pair(len(field.entrants)),
+        error_rate=of_each_pair(len(field.entrants)), ray=ray,
     )  # fmt: skip
     try:
         return track.run(field, tell)
@@ -100,18 +111,24 @@ class _Track(Struct, frozen=True, kw_only=True):
     conditions: Conditions
     asked: TaskSet
     error_rate: float  # of one pair
+    ray: str | None  # the Ray cluster on which tasks are answered; None: this machine
 
     def run(self, field: Field, tell: Tell) -> Race:
         """Have all racers run that can; none where there are fewer than two."""
         laps, out = list[Lap](), list(field.out)
         entrants = field.entrants if len(field.entrants) >= LEAST else ()
+
+        def leave_out(entrant: Entrant, error: Exception) -> None:
+            out.append(Out(model=entrant.row.model.id, type=entrant.type, reason=str(error)))
+            tell(out[-1])
+
+        if self.ray:
+            entrants = self._answered_elsewhere(entrants, self.ray, leave_out)
         for place, entrant in enumerate(entrants):
             try:
                 lap = self._lap(entrant, laps, n_behind=len(entrants) - place - 1)
             except FAILS as error:
-                row = entrant.row.model.id, entrant.type
-                out.append(Out(model=row[0], type=row[1], reason=str(error)))
-                tell(out[-1])
+                leave_out(entrant, error)
                 continue
             laps.append(lap)
             self._remember(lap)
@@ -123,10 +140,8 @@ class _Track(Struct, frozen=True, kw_only=True):
 
     def _lap(self, entrant: Entrant, before: Sequence[Lap], *, n_behind: int) -> Lap:
         """Fetch, time and ask one racer. Raises FAILS."""
-        path, conditions = bring(entrant, self.session), self.conditions
-        model = whole_model(path)
-        needs_chat(model)
-        settings = settings_for(model, **context_of(entrant.row))
+        asked, conditions = self._asked(entrant), self.conditions
+        model, settings = asked.model, asked.settings
         session, name = self._session_for(model), entrant.label
         timing, depth = Timing(session=session), conditions.traffic.depth
         speed = timing.trial(model, settings, name=name).speed
@@ -135,9 +150,40 @@ class _Track(Struct, frozen=True, kw_only=True):
         answers = each_answer(session, model, self.asked.items, settings, name=name, thinks=False)
         graded = self._heard(answers, before[rival].graded if rival is not None else (), n_behind)
         return Lap(
-            entrant=entrant, path=path, bytes=model.weights_bytes, graded=graded, speed=speed,
+            entrant=entrant, path=model.path, bytes=model.weights_bytes, graded=graded, speed=speed,
             deep=deep, beaten_by=rival if len(graded) < len(self.asked.items) else None,
         )  # fmt: skip
+
+    def _asked(self, entrant: Entrant) -> Respondent:
+        """The racer, fetched. Raises FAILS."""
+        model = whole_model(bring(entrant, self.session))
+        needs_chat(model)
+        settings = settings_for(model, **context_of(entrant.row))
+        return Respondent(model=model, settings=settings, thinks=False)
+
+    def _answered_elsewhere(
+        self,
+        entrants: Sequence[Entrant],
+        address: str,
+        leave_out: Callable[[Entrant, Exception], None],
+    ) -> tuple[Entrant, ...]:
+        """Fetch all racers and have them answer all tasks on the Ray cluster, at the same time.
+        Returns those that could: their laps find the answers in the ledger.
+        """
+        fetched, everyone = list[Entrant](), list[Respondent]()
+        for entrant in entrants:
+            try:
+                asked = self._asked(entrant)
+            except FAILS as error:
+                leave_out(entrant, error)
+                continue
+            fetched.append(replace(entrant, path=asked.model.path))
+            everyone.append(asked)
+        connect = partial(over_ray, address, self.session)
+        failed = spread(self.session, everyone, self.asked.items, connect)
+        for who, reason in failed.items():
+            leave_out(fetched[who], reason)
+        return tuple(entrant for who, entrant in enumerate(fetched) if who not in failed)
 
     def _session_for(self, model: Model) -> Session:
         """The session on the memory that is free now, with the part of it that may be used."""

@@ -44,6 +44,7 @@ class ChooseOptions:
     for_hardware: str | None
     race: bool
     tasks: tuple[str, ...]
+    ray: str | None
     yes: bool
     electricity: str | None
     watts: float | None
@@ -62,6 +63,8 @@ def run(options: ChooseOptions) -> int:
         check_picture(options.plot)
     if options.race:
         return _race(options)
+    if options.ray:
+        raise Misuse("`ray` says where `race` asks its tasks; name `race`, or leave `ray` out.")
     if options.for_hardware is not None:
         return _buy(task, options)
     chosen = _chosen(options, _session(options))

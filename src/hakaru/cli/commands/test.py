@@ -44,6 +44,7 @@ class TestOptions(ContextOptions):
     budget: str | None
     tasks: tuple[str, ...]
     language: str
+    ray: str | None
     chat_template: str | None
     quality: str
     no_speed: bool
@@ -137,7 +138,8 @@ def _wishes(options: TestOptions, given: Collection[str], session: Session) -> W
     wishes: Wishes = {
         "reference": options.reference, "tasks": options.tasks, "language": options.language,
         "chat_template": options.chat_template, "no_speed": options.no_speed,
-        "full_speed": options.full_speed, "again": options.again, "session": session,
+        "full_speed": options.full_speed, "again": options.again, "ray": options.ray,
+        "session": session,
     }  # fmt: skip
     wishes = cast("Wishes", {**wishes, **options.as_context()})
     if options.texts:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from hakaru.cli.number_types import RATE, TOKENS
-from hakaru.cli.parameters import PATH, hardware_option, json_option, memory_option, taking
+from hakaru.cli.parameters import (
+    PATH,
+    hardware_option,
+    json_option,
+    memory_option,
+    ray_option,
+    taking,
+)
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.choose import ChooseOptions
@@ -66,6 +73,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="What --race asks.  [default: those of ours that speak for the task]",
 )
+@ray_option
 @click.option("--yes", is_flag=True, help="Do not ask before --race fetches models.")
 @click.option(
     "--electricity", metavar="PRICE", help="Of a kWh, such as '31 JPY': what a million tokens cost."

@@ -13,6 +13,7 @@ from hakaru.cli.parameters import (
     context_options,
     json_option,
     quality_option,
+    ray_option,
     taking,
     tasks_options,
     template_option,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     "when they are first asked for, the noise floor, speed and tasks come on top.",
 )
 @tasks_options("Also answer tasks: ours, HumanEval, or a file (hakaru tasks new).")
+@ray_option
 @template_option
 @quality_option
 @context_options

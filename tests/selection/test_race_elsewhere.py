@@ -1,0 +1,144 @@
+"""A race whose tasks are answered elsewhere decides as it would here."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elsewhere import Helpers
+from hakaru.engine.server import EngineServer
+from hakaru.errors import MachineError, Misuse
+from hakaru.evaluation import answers
+from hakaru.evaluation.answers import Answer
+from hakaru.evaluation.tasks import Item
+from hakaru.evaluation.timing import Timing
+from hakaru.selection import racing
+from hakaru.selection.choose import choose
+from hakaru.selection.chosen import Chosen
+from hakaru.selection.why_won import why_won
+from hakaru.session import Session
+from loopback import Loopback
+from race_track import ONLY_TINY, Engine, with_tiny_models
+
+Sessions = Callable[..., Session]
+SKILL = {"tiny-a": 32, "tiny-b": 4, "tiny-c": 30}
+N_TASKS = 40
+
+
+def answer(model: str, prompt: str) -> str:
+    """Right for the first so many tasks."""
+    return "yes" if int(prompt) < SKILL[model.rpartition("-")[0]] else "no"
+
+
+@pytest.fixture
+def rows(hub: Loopback, tmp_path: Path, session_with: Sessions, no_engine: None) -> Chosen:
+    with_tiny_models(hub, tmp_path)
+    return choose("chat", memory=ONLY_TINY, n_ctx=1024, session=session_with())
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> str:
+    check = {"type": "exact", "answer": "yes"}
+    lines = [{"id": str(i), "prompt": str(i), "check": check} for i in range(N_TASKS)]
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def asked_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Servers of this machine answer as the stand-ins of others do. Their names are kept."""
+    asked = list[str]()
+
+    @contextmanager
+    def served(session: Session, model: Any, *_: object) -> Iterator[str]:
+        yield model.path.name
+
+    @contextmanager
+    def asking(server: str | EngineServer, **_: object) -> Iterator[Callable[[Item], Answer]]:
+        def ask(item: Item) -> Answer:
+            asked.append(str(server))
+            return Answer(answer(str(server), item.prompt), False)
+
+        yield ask
+
+    engine = Engine(tiny_a=(0, 20.0), tiny_b=(0, 99.0), tiny_c=(0, 40.0))
+    monkeypatch.setattr(Timing, "trial", lambda self, *args, **named: engine.trial(*args))
+    monkeypatch.setattr(Timing, "deep", lambda self, *args: None)
+    monkeypatch.setattr(answers, "served", served)
+    monkeypatch.setattr(answers, "asking", asking)
+    return asked
+
+
+def on(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Races with a cluster have their tasks answered by `helpers`."""
+    monkeypatch.setattr(racing, "check_ray", lambda address: None)
+    monkeypatch.setattr(racing, "over_ray", lambda address, session: helpers.connected())
+
+
+@pytest.mark.parametrize("loses", [0, 3])
+def test_the_decision_is_that_of_one_machine(
+    loses: int,
+    rows: Chosen,
+    tasks: str,
+    asked_here: list[str],
+    session_with: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same racers, stops, intervals, pairs and winner, also where every third turn loses a
+    job; nothing is asked here.
+    """
+    session = session_with()
+    here = racing.race(rows, tasks=[tasks], memory=160 * 2**20, session=session)
+    assert here and len(asked_here) == 2 * N_TASKS + 16
+    session.ledger._db.write("DELETE FROM measurements", ())
+    asked_here.clear()
+    helpers = Helpers(answer, loses=loses)
+    on(helpers, monkeypatch)
+    there = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
+    assert there and asked_here == []
+    assert there.as_json(why_won(there)) == here.as_json(why_won(here))
+    assert there.winner and there.winner.row.model.id == "tiny-c"
+    assert len(set(helpers.asked)) == len(helpers.asked) == 3 * N_TASKS
+
+
+def test_a_racer_that_no_other_machine_can_run_is_left_out(
+    rows: Chosen,
+    tasks: str,
+    asked_here: list[str],
+    session_with: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is told, and not asked here instead."""
+    on(Helpers(answer, refuses={"tiny-a-Q8_0.gguf": MachineError("no room")}), monkeypatch)
+    told = list[Any]()
+    found = racing.race(
+        rows,
+        tasks=[tasks],
+        memory=160 * 2**20,
+        ray="auto",
+        tell=told.append,
+        session=session_with(),
+    )
+    assert found and [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
+    assert [(out.model, out.reason) for out in found.out] == [("tiny-a", "no room")]
+    assert told[0] == found.out[0] and asked_here == []
+
+
+def test_a_cluster_that_is_none_is_told_before_anything_is_fetched(
+    rows: Chosen, hub: Loopback, session_with: Sessions
+) -> None:
+    """An address that Ray does not know, and one where nobody listens."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'hakaru[ray]'")
+    before = len(hub.asked)
+    for address, error, said in (
+        ("somewhere", Misuse, "expected auto or HOST:PORT"),
+        ("ray://head:10001", Misuse, "an address of Ray's client"),
+        ("127.0.0.1:9", MachineError, "no Ray cluster at 127.0.0.1:9"),
+    ):
+        with pytest.raises(error, match=said):
+            racing.race(rows, ray=address, session=session_with())
+    assert len(hub.asked) == before
