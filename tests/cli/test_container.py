@@ -136,3 +136,20 @@ def test_what_would_not_start_makes_no_container(
     assert run(["serve", "none.gguf", "--generate", "quadlet"]) == 4
     said = capsys.readouterr()
     assert said.out == "" and "secret" not in said.err
+
+
+def test_who_builds_an_image_plans_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file that builds it is the same for every model."""
+    assert run(["serve", "none.gguf", "--generate", "containerfile"]) == 0
+    assert capsys.readouterr().out.startswith("FROM ")
+
+
+def test_root_s_keys_are_given_to_the_container(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of root's that nobody else may read is none that the container's user reads."""
+    for user, is_told in ((0, True), (1000, False)):
+        monkeypatch.setattr("os.getuid", lambda user=user: user)
+        monkeypatch.setattr("os.getgid", lambda user=user: user)
+        assert run(["serve", NAME, "-c", "512", "--generate", "compose"]) == 0
+        assert ("chown 10001:10001 " in capsys.readouterr().err) is is_told

@@ -80,7 +80,8 @@ KEPT = {
     *("test", "tune", "JSON", "check", "n"),
     *("chat", "code", "reasoning", "rag", "vision", "embedding", "tool", "use", "any", "open"),
     *("errors", "stop", "ssh", "cluster", "toml", "hardware", "serve"),
-    *("rpc", "systemd", "PATH"),
+    *("rpc", "systemd", "PATH", "vllm", "vLLM", "compose", "ray", "kubernetes"),
+    *("bf", "fp", "awq", "gptq"),
     *("small", "medium", "large", "model", "catalog", "choose", "JPY", "kWh", "W"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""

@@ -155,8 +155,8 @@ def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path, tiny: Path) -> None:
 def test_paths_on_other_machines_are_whole(tiny: Path) -> None:
     """Where a relative one would begin, nobody knows."""
     write_cluster(tiny.with_name("cluster.toml"))
-    with pytest.raises(Misuse, match=r"`model_path` m\.gguf: expected a whole path"):
-        bundle_of(tiny, "rpc", model_path="m.gguf")
+    with pytest.raises(Misuse, match=r"`weights` m\.gguf: expected a whole path"):
+        bundle_of(tiny, "rpc", weights="m.gguf")
 
 
 def test_weights_that_are_elsewhere_are_asked_for(
@@ -166,8 +166,8 @@ def test_weights_that_are_elsewhere_are_asked_for(
     cluster = str(write_cluster(tmp_path / "cluster.toml"))
     command = ["deploy", "qwen3-8b", "--cluster", cluster, "--target", "rpc", "--dry-run"]
     assert run(command) == 4
-    assert "say with --model-path where they lie on the head" in capsys.readouterr().err
-    assert run([*command, "--model-path", "/models/qwen.gguf"]) == 0
+    assert "say with --weights where they lie on the head" in capsys.readouterr().err
+    assert run([*command, "--weights", "/models/qwen.gguf"]) == 0
     assert "--model /models/qwen.gguf" in capsys.readouterr().out
 
 
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_not_written(
     monkeypatch.chdir(tmp_path)
     write_cluster(tmp_path / "cluster.toml")
     command = ["deploy", "llama-3.1-70b-instruct", "--type", "Q8_0", "--target", "rpc"]
-    assert run([*command, "--cluster", "cluster.toml", "--model-path", "/m.gguf"]) == 3
+    assert run([*command, "--cluster", "cluster.toml", "--weights", "/m.gguf"]) == 3
     assert "does not fit" in capsys.readouterr().err
     assert list(tmp_path.glob("*-rpc")) == []
 

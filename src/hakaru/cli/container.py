@@ -130,7 +130,7 @@ def compose(contained: Contained) -> str:
     build = {"context": str(context()), "dockerfile_inline": containerfile() + "\n"}
     locked = {
         "image": "localhost/hakaru",
-        "user": f"{os.getuid() or 10001}:{os.getgid() or 10001}",
+        "user": _user(),
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
@@ -247,14 +247,23 @@ def _mount(file: Path) -> str:
     return f"Mount={literal(f'type=bind,source={file.resolve()},destination={file},readonly=true')}"
 
 
-def how_to_run(kind: str, keys: Path) -> Sequence[str]:
-    """What to do with the file, in sentences."""
-    make = f"hakaru key add container > {shlex.quote(str(keys))}"
-    if kind == "containerfile":
-        build = f"podman build -t localhost/hakaru -f FILE {shlex.quote(str(context()))}"
-        return [say("Build the image with it: {command}", command=build)]
+def how_to_build() -> str:
+    """What to do with the file that builds the image."""
+    build = f"podman build -t localhost/hakaru -f FILE {shlex.quote(str(context()))}"
+    return say("Build the image with it: {command}", command=build)
+
+
+def how_to_run(keys: Path, *, is_compose: bool) -> Sequence[str]:
+    """What to do with the file, in sentences. Compose mounts the keys as they are on this machine,
+    so the container's user must be able to read them.
+    """
+    file = shlex.quote(str(keys))
+    make = f"hakaru key add container > {file}"
     told = [] if keys.is_file() else [say("Clients need a key; make one: {command}", command=make)]
-    if kind == "compose":
+    if is_compose and not os.getuid():
+        own = f"chown {_user()} {file}"
+        told.append(say("The container's user must read the keys: {command}", command=own))
+    if is_compose:
         told.append(say("Put it into compose.yaml, then: docker compose up --wait"))
     else:
         told.append(
@@ -262,7 +271,12 @@ def how_to_run(kind: str, keys: Path) -> Sequence[str]:
                 "Put it into ~/.config/containers/systemd/hakaru.container, then: podman secret "
                 "create hakaru-keys {keys} && systemctl --user daemon-reload && systemctl --user "
                 "start hakaru",
-                keys=shlex.quote(str(keys)),
+                keys=file,
             )
         )
     return told
+
+
+def _user() -> str:
+    """The container's user and group: the person's own, and for root nobody in particular."""
+    return f"{os.getuid() or 10001}:{os.getgid() or 10001}"

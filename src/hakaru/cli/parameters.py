@@ -100,8 +100,7 @@ def trust_option(function: F) -> F:
     return click.option(
         "--trust-network",
         is_flag=True,
-        help="Workers listen at their addresses, unencrypted, to whoever comes; without it they "
-        "are reached through ssh.",
+        help="Nodes speak to each other unencrypted, and to whoever comes; without it through ssh.",
     )(function)
 
 

@@ -12,9 +12,9 @@ from hakaru.errors import Misuse
 from hakaru.language import listed
 from hakaru.places import disk_error
 from hakaru.planning.answer import Fit
-from hakaru.planning.joined import Topology
+from hakaru.vllm.vllm_fit import VllmFit
 
-Target = Literal["rpc", "systemd"]
+Target = Literal["rpc", "systemd", "vllm", "compose", "ray", "kubernetes"]
 
 
 class File(Struct, frozen=True, kw_only=True):
@@ -29,8 +29,9 @@ class Bundle(Struct, frozen=True, kw_only=True):
     """All that runs a model on a cluster."""
 
     target: Target
-    fit: Fit  # the plan that the files carry out
-    topology: Topology
+    model: str  # its name, as a file may have it
+    fit: Fit | VllmFit  # the plan that the files carry out
+    topology: str  # as `fit` names it
     reason: str
     files: tuple[File, ...]
     processes: tuple[Process, ...]  # that the files start, in that order

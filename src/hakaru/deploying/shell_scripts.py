@@ -1,9 +1,9 @@
 """Processes as shell scripts, one for each node. Pure.
 
-The script of a node with one process becomes that process. Another script opens its tunnels, runs
-the server, and closes the tunnels when the server ends or Ctrl-C is pressed. `ssh -f` returns once
-a tunnel listens, so the server finds its workers; a control socket is what closes it again.
-Source: ssh(1), -f, -M and -O.
+The script of a node with one process becomes that process. Another opens its tunnels, starts the
+rest, and stops all of it when the last one ends or Ctrl-C is pressed. `ssh -f` returns once a
+tunnel listens, so the server finds its workers; a control socket is what closes it again.
+Sources: ssh(1), -f, -M and -O; sh(1): what is started by `&` hears no Ctrl-C.
 """
 
 import shlex
@@ -15,7 +15,11 @@ from hakaru.deploying.node_process import Process
 
 _CLOSING: Final = """\
 tunnels=$(mktemp -d)
+started=
 close() {
+  trap - EXIT INT TERM
+  [ -z "$started" ] || kill $started 2>/dev/null || true
+  wait
   for tunnel in "$tunnels"/*; do
     if [ -S "$tunnel" ]; then ssh -S "$tunnel" -O exit -- tunnel 2>/dev/null || true; fi
   done
@@ -52,22 +56,28 @@ def _script(node: str, processes: Sequence[Process], about: str) -> str:
 
 
 def _lines(processes: Sequence[Process]) -> Iterator[str]:
-    *tunnels, last = processes
-    yield from _exported(last)
-    if not tunnels:
-        yield f"exec {folded(last.command)}"
+    if len(processes) == 1:
+        yield f"exec {folded(_words(processes[0]))}"
         return
     yield _CLOSING
-    for tunnel in tunnels:
-        ssh, *words = map(shlex.quote, tunnel.command)
-        socket = f'"$tunnels"/{shlex.quote(tunnel.name)}'
-        yield f"{ssh} -f -M -S {socket} {' '.join(words)}"
-    yield folded(last.command)
+    for process in processes:
+        if process.role == "tunnel":
+            yield _tunnel(process)
+        else:
+            yield f"{folded(_words(process))} &"
+            yield 'started="$started $!"'
+    is_only_tunnels = all(process.role == "tunnel" for process in processes)
+    yield "while sleep 60; do :; done" if is_only_tunnels else "wait $!"
 
 
-def _exported(process: Process) -> Iterator[str]:
-    for name, value in process.environment.items():
-        yield f"export {name}={shlex.quote(value)}"
+def _tunnel(process: Process) -> str:
+    ssh, *words = map(shlex.quote, process.command)
+    return f'{ssh} -f -M -S "$tunnels"/{shlex.quote(process.name)} {" ".join(words)}'
+
+
+def _words(process: Process) -> tuple[str, ...]:
+    variables = [f"{name}={value}" for name, value in process.environment.items()]
+    return ("env", *variables, *process.command) if variables else process.command
 
 
 def folded(command: Iterable[str]) -> str:

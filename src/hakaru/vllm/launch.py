@@ -60,7 +60,7 @@ def launches(proposal: Proposal) -> Iterator[Launch]:
 def _launch(
     option: Option, replica: int, nodes: tuple[Node, ...], rank: int, node: Node, slot: int
 ) -> Launch:
-    arguments = [*_sizes(option), *_division(option)]
+    arguments = engine_arguments(option)
     if len(nodes) > 1:
         arguments += ["--nnodes", str(len(nodes)), "--node-rank", str(rank)]
         arguments += ["--master-addr", nodes[0].address, "--master-port", str(MASTER_PORT)]
@@ -70,6 +70,11 @@ def _launch(
         node=node, replica=replica, arguments=tuple(arguments), port=port,
         environment=tuple(_environment(option, node, slot)),
     )  # fmt: skip
+
+
+def engine_arguments(option: Option) -> list[str]:
+    """What is the same on all nodes of a replica."""
+    return [*_sizes(option), *_division(option)]
 
 
 def _sizes(option: Option) -> list[str]:

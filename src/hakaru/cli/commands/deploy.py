@@ -12,6 +12,7 @@ from hakaru.deploying.bundle import Bundle, Target
 from hakaru.deploying.deploy import deploy
 from hakaru.errors import Misuse
 from hakaru.language import listed, say
+from hakaru.memory.context import DEFAULT_CONTEXT
 from hakaru.models.presets import preset_asked
 from hakaru.serving.serve_cluster import serve_cluster
 
@@ -25,11 +26,12 @@ class DeployOptions:
     target: Target
     type_: str | None
     bits: str | None
-    users: int
-    context: int
-    model_path: str | None
+    users: int | None
+    context: int | None
+    weights: str | None
     programs: str
     port: int
+    image: str | None
     trust_network: bool
     output: Path | None
     overwrite: bool
@@ -47,18 +49,19 @@ def run(options: DeployOptions) -> int:
         options.model,
         cluster=options.cluster,
         target=options.target,
-        preset=preset_asked(options.type_, options.bits),
+        type_name=preset_asked(options.type_, options.bits),
         users=options.users,
         n_ctx=options.context,
-        model_path=options.model_path,
+        weights=options.weights,
         programs=options.programs,
         port=options.port,
+        image=options.image,
         trust_network=options.trust_network,
         session=terminal_session(quiet=options.json, keeps=False),
     )
     folder = None
     if not options.dry_run:
-        folder = options.output or Path.cwd() / f"{bundle.fit.model.path.stem}-{bundle.target}"
+        folder = options.output or Path.cwd() / f"{bundle.model}-{bundle.target}"
         bundle.write(folder, overwrite=options.overwrite)
     if options.json:
         print_json(bundle.as_json(folder))
@@ -73,8 +76,9 @@ def _serve(options: DeployOptions) -> int:
     """Serve over the cluster until Ctrl-C. Raises Misuse for what only files have."""
     of_files = {
         "`preset`": preset_asked(options.type_, options.bits),
-        "`model_path`": options.model_path,
+        "`weights`": options.weights,
         "`programs`": options.programs,
+        "`image`": options.image,
         "`output`": options.output,
         "`dry_run`": options.dry_run,
         "--json": options.json,
@@ -86,6 +90,7 @@ def _serve(options: DeployOptions) -> int:
         )
     if options.target != "rpc":
         raise Misuse("`run` starts the target rpc only, and not {target}.", target=options.target)
+    users = options.users or 1
     serving = serve_cluster(
         options.model,
         options.cluster,
@@ -93,8 +98,8 @@ def _serve(options: DeployOptions) -> int:
         restart=options.restart,
         port=options.port,
         session=terminal_session(aside=True, keeps=False),
-        n_ctx=options.context * options.users,
-        n_parallel=options.users,
+        n_ctx=(options.context or DEFAULT_CONTEXT) * users,
+        n_parallel=users,
     )
     return stay(serving, has_pages=False)
 

@@ -328,6 +328,10 @@ def _print_container(options: ServeOptions, session: Session) -> int:
 
     if options.tls_cert:
         raise Misuse("`tls_cert` is not for a container; put TLS before its published port.")
+    if options.generate == "containerfile":
+        print(container.containerfile())
+        print_aside(container.how_to_build())
+        return 0
     what = _to_serve(options, session)
     fit, _ = plan_to_load(*what, session, memory=options.memory)
     name, path = options.models[0], what.model.path.absolute()
@@ -345,14 +349,9 @@ def _print_container(options: ServeOptions, session: Session) -> int:
         stops_within_s=stops_within_s(options.drain_s),
         model=without_controls(path.name),
     )
-    match options.generate:
-        case "compose":
-            print(container.compose(contained))
-        case "quadlet":
-            print(container.quadlet(contained))
-        case _:
-            print(container.containerfile())
-    for sentence in container.how_to_run(options.generate or "", contained.keys):
+    is_compose = options.generate == "compose"
+    print(container.compose(contained) if is_compose else container.quadlet(contained))
+    for sentence in container.how_to_run(contained.keys, is_compose=is_compose):
         print_aside(sentence)
     return 0
 

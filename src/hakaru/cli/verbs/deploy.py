@@ -18,7 +18,7 @@ from hakaru.cli.parameters import (
 if TYPE_CHECKING:
     from hakaru.cli.commands.deploy import DeployOptions
 
-TARGETS = ("rpc", "systemd")
+TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
 
 
 @click.command()
@@ -28,45 +28,45 @@ TARGETS = ("rpc", "systemd")
     "--target",
     type=click.Choice(TARGETS),
     required=True,
-    help="rpc: a shell script for each node; systemd: the same as services.",
+    help="llama.cpp: rpc (a script for each node), systemd. vLLM: vllm (a script for each node), "
+    "compose, ray, kubernetes.",
 )
 @type_options(
-    "As this preset: Q4_K_M, IQ4_XS, …",
+    "As this preset, or for vLLM bf16, f16, fp8, awq or gptq.",
     "As the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
 @click.option(
     "--users",
     type=click.IntRange(1),
-    default=1,
     metavar="N",
-    help="How many ask at the same time.  [default: 1]",
+    help="How many ask at the same time.  [default: 1; with vLLM as many as go in]",
 )
 @click.option(
     "--context",
     "-c",
     type=TOKENS,
-    default=4096,
-    show_default=True,
-    help="Tokens of context that each of them has.",
+    help="Tokens of context that each of them has.  [default: 4096 or less]",
 )
 @click.option(
-    "--model-path",
-    metavar="PATH",
-    help="Where the model lies on the head.  [default: where it lies here]",
+    "--weights",
+    metavar="PATH|REPO",
+    help="Where they lie on the nodes; for vLLM also a repository of Hugging Face.  [default: "
+    "where they lie here, or the catalogue's]",
 )
 @click.option(
     "--programs",
     metavar="FOLDER",
     default="",
-    help="The engine's programs on every node.  [default: by PATH]",
+    help="llama.cpp's programs on every node.  [default: by PATH]",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
     default=8601,
     show_default=True,
-    help="The server's, on the head's 127.0.0.1.",
+    help="llama-server's, on the head's 127.0.0.1.",
 )
+@click.option("--image", metavar="NAME", help="The container's, where there is one.")
 @trust_option
 @click.option(
     "-o", "output", type=PATH, metavar="FOLDER", help="Where to write.  [default: MODEL-TARGET]"
