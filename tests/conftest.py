@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from hypothesis import settings
 from msgspec.structs import replace
 
+from checkpoint_of_gguf import write_checkpoint
 from hakaru.engine.lab import Lab
 from hakaru.errors import ModelNotFound
 from hakaru.hardware.machine import Memory
@@ -187,6 +188,22 @@ def native_engine() -> Path:
             "HAKARU_NATIVE_ENGINE to its folder"
         )
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> str:
+    """The interpreter of vLLM's own environment."""
+    python = os.environ.get("HAKARU_VLLM")
+    if not python:
+        pytest.skip("no vLLM: export HAKARU_VLLM=$(python scripts/vllm_environment.py)")
+    return python
+
+
+@pytest.fixture(scope="session")
+def checkpoint(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct as vLLM reads it."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "smollm2"
+    return write_checkpoint(embedded, folder)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from vllm.config import set_current_vllm_config
+from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.distributed import parallel_state
 from vllm.engine.arg_utils import EngineArgs
 from vllm.model_executor.layers import rotary_embedding
@@ -37,18 +37,27 @@ class Group:
         self.cpu_group = self.device_group
 
 
-def stage_bytes(case: dict[str, Any], stage: int) -> int:
-    """Bytes of all parameters and buffers of the first rank of a stage."""
+def configured(case: dict[str, Any]) -> VllmConfig:
+    """The configuration that vLLM makes of a checkpoint's config.json."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(json.dumps(case["config"]), encoding="utf-8")
-        config = EngineArgs(
-            model=folder, skip_tokenizer_init=True, dtype="bfloat16", max_model_len=256,
-            tensor_parallel_size=case["tp"], pipeline_parallel_size=case["pp"],
-            distributed_executor_backend="mp", enforce_eager=True,
-        ).create_engine_config()  # fmt: skip
+        return EngineArgs(
+            model=folder,
+            skip_tokenizer_init=True,
+            dtype="bfloat16",
+            max_model_len=256,
+            tensor_parallel_size=case["tp"],
+            pipeline_parallel_size=case["pp"],
+            distributed_executor_backend="mp",
+            enforce_eager=True,
+        ).create_engine_config()
+
+
+def stage_bytes(config: VllmConfig, case: dict[str, Any], stage: int) -> int:
+    """Bytes of all parameters and buffers of the first rank of a stage."""
     parallel_state._TP = Group(0, case["tp"])
     parallel_state._PP = Group(stage, case["pp"])
-    for name in ("_WORLD", "_DP", "_EP", "_PCP", "_DCP", "_EPLB"):
+    for name in ("_WORLD", "_DP", "_PCP", "_DCP", "_EPLB"):
         setattr(parallel_state, name, Group(0, 1))
     parallel_state._EP = Group(0, case["tp"])
     rotary_embedding._ROPE_DICT.clear()
@@ -59,7 +68,14 @@ def stage_bytes(case: dict[str, Any], stage: int) -> int:
     return sum(t.numel() * t.element_size() for t in held.values())
 
 
-if __name__ == "__main__":
-    cases = json.load(sys.stdin)
-    told = [[stage_bytes(case, stage) for stage in range(case["pp"])] for case in cases]
+def main() -> None:
+    """Answer."""
+    told = []
+    for case in json.load(sys.stdin):
+        config = configured(case)
+        told.append([stage_bytes(config, case, stage) for stage in range(case["pp"])])
     print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
