@@ -386,8 +386,14 @@ class Scripted(Struct):
 
     async def respond(self, body: Any) -> Response:
         """`/v1/responses`."""
-        limit = body.get("max_output_tokens", 60)
-        pieces, _ = self.answer_to({"max_tokens": limit})
+        limit, turns = body.get("max_output_tokens", 60), body["input"]
+        if "wants_types" in self.faults and not isinstance(turns, str):
+            raise Refused("an item has no type")
+        form = (body.get("text") or {}).get("format") or {}
+        asked = {"type": form.get("type"), "json_schema": form}
+        if "response_form_ignored" in self.faults:
+            asked = {}
+        pieces, _ = self.answer_to({"max_tokens": limit, "response_format": asked})
         part = {"type": "output_text", "text": "".join(pieces), "annotations": []}
         item = {"type": "message", "id": "msg_1", "role": "assistant", "content": [part]}
         n = self.words_of(body)

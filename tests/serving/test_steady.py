@@ -137,6 +137,23 @@ def test_openai_s_own_client_puts_a_stream_of_a_response_together(served: Served
     assert end.response.usage and end.response.usage.output_tokens == 4
 
 
+def test_a_response_keeps_to_its_form_and_goes_on_with_a_conversation(served: Served) -> None:
+    """As OpenAI's reference writes both; the engine drops the first and refuses the second."""
+    client = openai.OpenAI(base_url=served.url, api_key="none", timeout=20)
+    form: Any = {"type": "json_schema", "name": "a", "schema": {"const": "yes"}}
+    answer = client.responses.create(
+        model="our/model",
+        input=[
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": "Hi"},
+            {"role": "user", "content": "Again"},
+        ],
+        text={"format": form},
+        max_output_tokens=64,
+    )
+    assert answer.output_text.strip() == '"yes"'
+
+
 SECRET = "Xq7secretword"
 
 

@@ -17,7 +17,7 @@ from hakaru.language import say
 ROOM: Final = 128
 """Tokens for an answer in a form; what does not end within them is not judged."""
 POEM: Final = "Write a poem about the rain."
-_FORM: Final = {
+FORM: Final = {
     "type": "object",
     "properties": {"zq_open": {"type": "boolean"}, "zq_colour": {"enum": ["zq-red", "zq-green"]}},
     "required": ["zq_open", "zq_colour"],
@@ -61,9 +61,9 @@ def schema_format(schema: dict[str, Any]) -> dict[str, Any]:
 
 async def _schema(peer: Peer) -> Outcome:
     reply = await peer.chat(
-        messages=user(POEM), response_format=schema_format(_FORM), max_tokens=ROOM
+        messages=user(POEM), response_format=schema_format(FORM), max_tokens=ROOM
     )
-    outcome = _judged_json(reply, _FORM)
+    outcome = _judged(reply, FORM)
     peer.facts["forces"] = outcome.verdict == "pass"
     return outcome
 
@@ -74,19 +74,26 @@ async def _json_object(peer: Peer) -> Outcome:
         response_format={"type": "json_object"},
         max_tokens=ROOM,
     )
-    return _judged_json(reply, {"type": "object"})
+    return _judged(reply, {"type": "object"})
 
 
-def _judged_json(reply: Reply, schema: dict[str, Any]) -> Outcome:
+def _judged(reply: Reply, schema: dict[str, Any]) -> Outcome:
     if reason := refuses(reply):
         return skipped(reason)
     if bad := not_ok(reply):
         return bad
-    text = text_of(reply)
+    is_cut = choice_of(reply).get("finish_reason") == "length"
+    return judged_json(text_of(reply), schema, is_cut=is_cut)
+
+
+def judged_json(text: str, schema: dict[str, Any], *, is_cut: bool) -> Outcome:
+    """Whether the text of an answer has the form of `schema`; one that `is_cut` may be on its way
+    there.
+    """
     try:
         value = json.loads(text)
     except ValueError:
-        if choice_of(reply).get("finish_reason") == "length" and _may_become_json(text):
+        if is_cut and _may_become_json(text):
             return unknown(say("the answer did not end within {n} tokens", n=ROOM))
         return failed(say("the answer is no JSON: {text}", text=repr(text[:80])))
     wrong = misshapen(value, schema)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from hakaru.conformance.forced_checks import FORM, POEM, ROOM, judged_json
 from hakaru.conformance.peer import OMIT, Peer
-from hakaru.conformance.replies import is_refusal, not_ok, shaped
+from hakaru.conformance.replies import is_refusal, not_ok, refuses, shaped
 from hakaru.conformance.shapes import RESPONSE
-from hakaru.conformance.verdicts import Check, Outcome, failed, passed, unknown
+from hakaru.conformance.verdicts import Check, Outcome, failed, passed, skipped, unknown
 from hakaru.conformance.wire import Reply
 from hakaru.language import say
 
@@ -25,6 +26,20 @@ def response_checks() -> tuple[Check, ...]:
             "moderate",
             say("max_output_tokens ends it, with the status incomplete"),
             _limit,
+            "responses",
+        ),
+        Check(
+            "responses.turns",
+            "moderate",
+            say("a conversation goes on, with its turns as roles and texts"),
+            _turns,
+            "responses",
+        ),
+        Check(
+            "responses.schema",
+            "severe",
+            say("the text has the form of the JSON schema"),
+            _schema,
             "responses",
         ),
         Check(
@@ -81,6 +96,27 @@ async def _limit(peer: Peer) -> Outcome:
     if n < 16 or status == "incomplete":
         return passed()
     return failed(say("its status is {found}", found=repr(status)), "minor")
+
+
+async def _turns(peer: Peer) -> Outcome:
+    said = ("user", "Hello"), ("assistant", "Hello, how are you?"), ("user", "Fine. And you?")
+    turns = [{"role": role, "content": text} for role, text in said]
+    return shaped(await peer.once("responses", _body(peer, input=turns)), RESPONSE)
+
+
+async def _schema(peer: Peer) -> Outcome:
+    form = {"type": "json_schema", "name": "zq_form", "strict": True, "schema": FORM}
+    reply = await peer.once(
+        "responses", _body(peer, input=POEM, text={"format": form}, max_output_tokens=ROOM)
+    )
+    if reason := refuses(reply):
+        return skipped(reason)
+    if bad := not_ok(reply):
+        return bad
+    parts = [part for item in reply.value["output"] for part in item.get("content") or []]
+    text = "".join(part.get("text") or "" for part in parts if part.get("type") == "output_text")
+    n = (reply.value.get("usage") or {}).get("output_tokens")
+    return judged_json(text, FORM, is_cut=n == ROOM)
 
 
 async def _streamed(peer: Peer) -> Reply:

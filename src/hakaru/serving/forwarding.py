@@ -152,7 +152,7 @@ class Forwarding:
     ) -> Response:
         """The engine's answer. Raises Refused and EngineLost."""
         path, content_type = request.url.path, request.headers.get("content-type", "")
-        async with self._intake.admitted(client, path, body):
+        async with self._intake.admitted(client, path, body) as body:
             if path not in COUNTING:
                 _take_place(visit)
             asked = client.ask(request.method, path, body, content_type)

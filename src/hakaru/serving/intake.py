@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from hakaru.serving import request_schemas as schemas
 from hakaru.serving.engine_client import EngineClient
+from hakaru.serving.for_engine import for_engine
 from hakaru.serving.limits import MAX_VALUES, SMALL, Limits, Turnstile, holds_too_many, pieces
 from hakaru.serving.pictures import media_bytes
 from hakaru.serving.prompts import prompts_of
@@ -78,19 +79,20 @@ class Intake:
         return bytes(read)
 
     @asynccontextmanager
-    async def admitted(self, client: EngineClient, path: str, body: bytes) -> AsyncIterator[None]:
-        """A block in which `body` may go to the engine behind `client`. The next body may go as
-        soon as this one should be tokenized, long before its answer is done. Raises Refused.
+    async def admitted(self, client: EngineClient, path: str, body: bytes) -> AsyncIterator[bytes]:
+        """A block in which `body` may go to the engine behind `client`, as the block is given it.
+        The next body may go as soon as this one should be tokenized, long before its answer is
+        done. Raises Refused.
         """
         if path not in schemas.SCHEMAS:
-            yield
+            yield body
             return
-        request = await _request(path, body)
+        request, body = await _request(path, body)
         if schemas.has_tools(request) and not await self._shows_tools(client):
             raise _without_tools()
         n_bytes = len(body) - media_bytes(request)
         if n_bytes <= SMALL:
-            yield
+            yield body
             return
         async with _turn(self._tokenizing, n_bytes) as leave:
             if n_bytes > self.limits.surely_short:
@@ -98,7 +100,7 @@ class Intake:
             asyncio.get_running_loop().call_later(
                 TOKENIZED_S + TOKENIZED_S_PER_BYTE * n_bytes, leave
             )
-            yield
+            yield body
 
     async def _shows_tools(self, client: EngineClient) -> bool:
         """Whether the chat template shows tools to the model; the engine drops them otherwise, in
@@ -195,14 +197,17 @@ def _without_tools() -> Refused:
     )
 
 
-async def _request(path: str, body: bytes) -> schemas.Request:
-    """The request in `body`. Raises Refused for a body that is none."""
+async def _request(path: str, body: bytes) -> tuple[schemas.Request, bytes]:
+    """The request in `body`, and the body as the engine reads it. Raises Refused for a body that is
+    none.
+    """
     if len(body) > MAX_VALUES and await asyncio.to_thread(holds_too_many, body):
         raise Refused(
             error_response(400, f"the body holds more than {MAX_VALUES} values", "invalid_json")
         )
     try:
-        return schemas.decoded(path, body)
+        request = schemas.decoded(path, body)
+        return request, for_engine(request, body)
     except schemas.Unreadable as error:
         code = "invalid_value" if error.field else "invalid_json"
         raise Refused(error_response(400, str(error), code, param=error.field)) from error

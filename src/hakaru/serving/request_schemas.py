@@ -233,6 +233,24 @@ class AnthropicMessage(Struct):
     content: str | list[Block]
 
 
+class OutputConfig(Struct):
+    """What an answer of `/v1/messages` keeps to."""
+
+    format: JsonObject | None = None
+
+    def __post_init__(self) -> None:
+        refuse_form(self.format)
+
+
+def refuse_form(form: JsonObject | None) -> None:
+    """Raises ValueError for the form of an answer of `/v1/messages`, which the engine drops."""
+    if form is not None:
+        raise ValueError(
+            "a form of the answer cannot be demanded here; ask /v1/chat/completions or "
+            "/v1/responses"
+        )
+
+
 class CountTokens(Struct, kw_only=True):
     """`/v1/messages/count_tokens`."""
 
@@ -251,6 +269,11 @@ class Messages(CountTokens, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1)]
     stop_sequences: list[str] | None = None
     stream: bool | None = None
+    output_config: OutputConfig | None = None
+    output_format: JsonObject | None = None  # its former name
+
+    def __post_init__(self) -> None:
+        refuse_form(self.output_format)
 
 
 class Item(Struct):
@@ -263,10 +286,28 @@ class Item(Struct):
     output: str | list[Block] | None = None  # of a call
 
 
+class TextFormat(Struct):
+    """The form of the text of a response."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    schema: JsonSchema | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "json_schema" and self.schema is None:
+            raise ValueError("a json_schema needs its 'schema'")
+
+
+class ResponseText(Struct):
+    """How the text of a response is written."""
+
+    format: TextFormat | None = None
+
+
 class Responses(Struct, kw_only=True):
     """`/v1/responses`."""
 
     input: str | Annotated[list[Item], Meta(min_length=1)]
+    text: ResponseText | None = None
     instructions: str | None = None
     model: str | None = None
     stream: bool | None = None

@@ -1,0 +1,89 @@
+"""What a request asks for and llama.cpp's server drops in silence, in words that it follows.
+
+- A choice of one tool, or of some: only these are shown, and one of them must be called. The engine
+  takes such a choice for "auto".
+- `"tool_choice": {"type": "none"}` of Anthropic's: no tool is shown. The engine shows them all.
+- The form of an answer to `/v1/responses` (`text.format`): the engine has it as `response_format`.
+- A turn of `/v1/responses` without `type`, which OpenAI's reference allows: it is a message.
+
+Source: llama.cpp, tools/server/server-chat.cpp and server-common.cpp.
+"""
+
+from typing import Any
+
+import msgspec
+
+from hakaru.serving import request_schemas as schemas
+from hakaru.serving.request_schemas import JsonObject, Unreadable
+
+
+def for_engine(request: schemas.Request, body: bytes) -> bytes:
+    """`body`, which holds `request`, as the engine reads it. Raises Unreadable for the choice of a
+    tool that is not there.
+    """
+    choice = getattr(request, "tool_choice", None)
+    is_response = isinstance(request, schemas.Responses)
+    if not (isinstance(choice, dict) or is_response):
+        return body
+    asked: JsonObject = msgspec.json.decode(body)
+    if isinstance(choice, dict):
+        _choose(asked, choice)
+    if is_response:
+        _type_turns(asked)
+        _set_format(asked)
+    return msgspec.json.encode(asked)
+
+
+def _choose(asked: JsonObject, choice: JsonObject) -> None:
+    """Leave only the tools of `choice`."""
+    if choice.get("type") == "none":
+        asked.pop("tools", None)
+        del asked["tool_choice"]
+        return
+    if (chosen := _chosen(choice)) is None:  # Anthropic's "auto" and "any", which the engine knows
+        return
+    names, mode = chosen
+    tools = {_name(tool): tool for tool in asked.get("tools") or ()}
+    if missing := sorted(names - tools.keys()):
+        raise Unreadable(f"tool_choice: there is no tool '{missing[0]}'", "tool_choice")
+    asked["tools"] = [tools[name] for name in tools if name in names]
+    is_anthropic = choice["type"] == "tool"
+    asked["tool_choice"] = {"type": "any"} if is_anthropic else mode
+
+
+def _chosen(choice: JsonObject) -> tuple[set[str], str] | None:
+    """The names of the tools that are chosen, and whether one of them must be called."""
+    match choice:
+        case {"type": "function", "function": {"name": str(name)}}:
+            return {name}, "required"
+        case {"type": "function" | "tool", "name": str(name)}:
+            return {name}, "required"
+        case {"type": "allowed_tools", "allowed_tools": {"tools": list(tools), "mode": mode}}:
+            return set(map(_name, tools)), str(mode)
+        case {"type": "allowed_tools", "tools": list(tools), "mode": mode}:
+            return set(map(_name, tools)), str(mode)
+        case {"type": "auto" | "any"}:
+            return None
+    raise Unreadable("tool_choice: expected a tool by its name", "tool_choice")
+
+
+def _name(tool: Any) -> str:
+    """The name of a tool, as OpenAI's and Anthropic's interfaces write it."""
+    inner = tool.get("function") if isinstance(tool, dict) else None
+    named = inner if isinstance(inner, dict) else tool
+    return str(named.get("name")) if isinstance(named, dict) else ""
+
+
+def _type_turns(asked: JsonObject) -> None:
+    for item in asked["input"] if isinstance(asked["input"], list) else ():
+        if item.get("role") and not item.get("type"):
+            item["type"] = "message"
+
+
+def _set_format(asked: JsonObject) -> None:
+    form = (asked.get("text") or {}).get("format") or {}
+    match form.get("type"):
+        case "json_schema":
+            asked["response_format"] = {"type": "json_schema", "json_schema": form}
+        case "json_object":
+            asked["response_format"] = {"type": "json_object"}

@@ -1,0 +1,98 @@
+"""Requests in words that the engine follows."""
+
+import json
+from typing import Any
+
+import pytest
+
+from hakaru.serving.for_engine import for_engine
+from hakaru.serving.request_schemas import Unreadable, decoded
+
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+TURN = {"role": "user", "content": "Hello"}
+SKY, SEA = ({"name": name, "parameters": {"type": "object"}} for name in ("sky", "sea"))
+IN_CHAT = [{"type": "function", "function": tool} for tool in (SKY, SEA)]
+IN_RESPONSES = [{"type": "function", **tool} for tool in (SKY, SEA)]
+IN_MESSAGES = [{"name": "sky", "input_schema": {}}, {"name": "sea", "input_schema": {}}]
+
+
+def sent(path: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """What the engine gets."""
+    body = json.dumps(asked).encode()
+    found: dict[str, Any] = json.loads(for_engine(decoded(path, body), body))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "tools", "choice", "names", "told"),
+    [
+        (CHAT, IN_CHAT, {"type": "function", "function": {"name": "sea"}}, ["sea"], "required"),
+        (RESPONSES, IN_RESPONSES, {"type": "function", "name": "sea"}, ["sea"], "required"),
+        (MESSAGES, IN_MESSAGES, {"type": "tool", "name": "sea"}, ["sea"], {"type": "any"}),
+        (MESSAGES, IN_MESSAGES, {"type": "any"}, ["sky", "sea"], {"type": "any"}),
+        (MESSAGES, IN_MESSAGES, {"type": "none"}, [], None),
+        (CHAT, IN_CHAT, "required", ["sky", "sea"], "required"),
+        (
+            CHAT, IN_CHAT,
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": IN_CHAT[:1]}},
+            ["sky"], "auto",
+        ),
+        (
+            RESPONSES, IN_RESPONSES,
+            {"type": "allowed_tools", "mode": "required", "tools": IN_RESPONSES[1:]},
+            ["sea"], "required",
+        ),
+    ],
+)  # fmt: skip
+def test_of_the_tools_only_those_that_were_chosen_are_shown(
+    path: str, tools: list[Any], choice: Any, names: list[str], told: Any
+) -> None:
+    """And one of them must be called, where that was asked for."""
+    text = {"input": "Hello"} if path == RESPONSES else {"messages": [TURN], "max_tokens": 1}
+    found = sent(path, {**text, "tools": tools, "tool_choice": choice})
+    shown = found.get("tools", [])
+    assert [tool.get("name") or tool["function"]["name"] for tool in shown] == names
+    assert found.get("tool_choice") == told
+
+
+@pytest.mark.parametrize(
+    "choice", [{"type": "function", "function": {"name": "moon"}}, {"type": "file_search"}, {}]
+)
+def test_a_tool_that_is_not_there_cannot_be_chosen(choice: dict[str, Any]) -> None:
+    """The engine would let the model choose by itself."""
+    with pytest.raises(Unreadable, match="tool_choice") as caught:
+        sent(CHAT, {"messages": [TURN], "tools": IN_CHAT, "tool_choice": choice})
+    assert caught.value.field == "tool_choice"
+
+
+def test_the_form_of_a_response_is_one_that_the_engine_knows() -> None:
+    """A JSON Schema, or any JSON; a text has none."""
+    form = {"type": "json_schema", "name": "a", "schema": {"const": 1}}
+    found = sent(RESPONSES, {"input": "x", "text": {"format": form}})
+    assert found["response_format"]["json_schema"]["schema"] == {"const": 1}
+    found = sent(RESPONSES, {"input": "x", "text": {"format": {"type": "json_object"}}})
+    assert found["response_format"] == {"type": "json_object"}
+    for text in ({"format": {"type": "text"}}, {"verbosity": "low"}, None):
+        assert "response_format" not in sent(RESPONSES, {"input": "x", "text": text})
+
+
+def test_turns_of_a_response_are_messages() -> None:
+    """Also where nobody says so; what is something else stays."""
+    turns = [TURN, {"role": "assistant", "content": "Yes"}]
+    call = {"type": "function_call_output", "call_id": "1", "output": "x"}
+    found = sent(RESPONSES, {"input": [*turns, call]})["input"]
+    assert [item["type"] for item in found] == ["message", "message", "function_call_output"]
+    assert found[1]["content"] == "Yes"
+
+
+def test_what_the_engine_follows_by_itself_is_not_written_anew() -> None:
+    """Byte by byte."""
+    body = b'{ "messages": [{"role": "user", "content": "x"}],  "max_tokens": 3}'
+    assert for_engine(decoded(CHAT, body), body) is body
+
+
+@pytest.mark.parametrize("more", [{"output_format": {}}, {"output_config": {"format": {}}}])
+def test_a_form_of_messages_is_refused(more: dict[str, Any]) -> None:
+    """The engine drops it in silence, and has no other word for it there."""
+    with pytest.raises(Unreadable, match="/v1/responses"):
+        sent(MESSAGES, {"messages": [TURN], "max_tokens": 1, **more})
