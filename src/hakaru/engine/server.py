@@ -51,6 +51,8 @@ LOAD_BYTES_PER_S: Final = 20e6
 """A slow disk. A server that takes longer than READY_WITHIN_S and the reading of its model hangs,
 and is ended.
 """
+SEND_BYTES_PER_S: Final = 1e6
+"""A slow wireless network, over which a worker on another machine gets its weights."""
 MALLOC_ENVIRONMENT: Final = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
@@ -207,7 +209,8 @@ class EngineServer:
         """
         import httpx  # noqa: F401 -- it is needed soon, and the process is busy with its model
 
-        patience_s = READY_WITHIN_S + self.path.stat().st_size / LOAD_BYTES_PER_S
+        bytes_per_s = SEND_BYTES_PER_S if self.mode.rpc else LOAD_BYTES_PER_S
+        patience_s = READY_WITHIN_S + self.path.stat().st_size / bytes_per_s
         too_slow = threading.Event()
 
         def give_up() -> None:

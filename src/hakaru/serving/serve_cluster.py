@@ -13,10 +13,12 @@ from typing import Unpack
 
 from msgspec.structs import replace
 
+from hakaru.clusters.cluster import Cluster
 from hakaru.clusters.cluster_file import read_cluster
 from hakaru.clusters.links import check_head
 from hakaru.errors import EngineDied
 from hakaru.evaluation.served import check_laid_out
+from hakaru.language import listed, say
 from hakaru.memory.context import Context
 from hakaru.models.sources.find import Reference
 from hakaru.planning.answer import Fit
@@ -39,6 +41,7 @@ from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.serving.workers import Workers, workers_of
 from hakaru.session import Session
+from hakaru.units import format_bytes
 
 
 @contextmanager
@@ -91,12 +94,25 @@ def serve_cluster(
             on_line=log.engine,
             before_restart=lambda: _mend(workers, supervisor, restart=restart),
         )
+        session.note(_travelling(nodes, plan))
         at = Address(listener, log, entrance, pages, list(map(origin_of, allow_origin)), queue)
         loaded = _loaded(workers, supervisor, plan, session, at)
         with answering(loaded, at) as serving:
             check_laid_out(supervisor.server, plan)
             remember_new()
             yield serving
+
+
+def _travelling(nodes: Cluster, plan: Fit) -> str:
+    """What is sent before the first answer, and to whom."""
+    owners = nodes.rpc_devices()
+    sent = dict[str, int]()
+    for node, share in zip(owners, plan.placement.shares, strict=False):
+        sent[node.name] = sent.get(node.name, 0) + share.weights_bytes
+    return say(
+        "Weights travel to the workers first: {parts}.",
+        parts=listed(f"{name} {format_bytes(size)}" for name, size in sent.items()),
+    )
 
 
 def _loaded(
