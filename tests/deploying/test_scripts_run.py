@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from hakaru.deploying.deploy import deploy
+from hakaru.deploying.token_probe import token_probe
 from ssh_stand_in import is_open, sshd
 
 CLUSTER = """
@@ -61,7 +62,7 @@ def wait_for(port: int, *, opens: bool = True) -> None:
 def test_the_scripts_serve_through_a_tunnel_and_leave_nothing(
     native_engine: Path, embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token comes out of the head's port; after Ctrl-C neither server, tunnel nor worker is
+    """The probe gets its token at the head's port; after Ctrl-C neither server, tunnel nor worker is
     left.
     """
     worker, server, out = free_port(), free_port(), tmp_path / "out"
@@ -78,8 +79,9 @@ def test_the_scripts_serve_through_a_tunnel_and_leave_nothing(
         with running(out / "desk.sh"):
             url = f"http://127.0.0.1:{server}"
             wait_for(server)
+            probe = token_probe(url, embedded.stem, within_s=20)
             until = time.monotonic() + 30
-            while httpx.get(f"{url}/health").status_code != 200:
+            while subprocess.run(probe, capture_output=True, check=False).returncode:
                 assert time.monotonic() < until
                 time.sleep(0.1)
             question = {"prompt": "The capital of France is", "max_tokens": 4, "temperature": 0}
