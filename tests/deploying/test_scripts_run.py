@@ -62,7 +62,7 @@ def wait_for(port: int, *, opens: bool = True) -> None:
 def test_the_scripts_serve_through_a_tunnel_and_leave_nothing(
     native_engine: Path, embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The probe gets its token at the head's port; after Ctrl-C neither server, tunnel nor worker is
+    """The probe gets its token at the head's port; after Ctrl-C no server, tunnel or worker is
     left.
     """
     worker, server, out = free_port(), free_port(), tmp_path / "out"
