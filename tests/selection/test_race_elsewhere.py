@@ -131,13 +131,14 @@ def test_a_racer_that_no_other_machine_can_run_is_left_out(
 def test_a_cluster_that_is_none_is_told_before_anything_is_fetched(
     rows: Chosen, hub: Loopback, session_with: Sessions
 ) -> None:
-    """An address that Ray does not know, and one where nobody listens."""
+    """An address that Ray does not know, one where nobody listens, and one of a web server."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'hakaru[ray]'")
     before = len(hub.asked)
     for address, error, said in (
         ("somewhere", Misuse, "expected auto or HOST:PORT"),
         ("ray://head:10001", Misuse, "an address of Ray's client"),
         ("127.0.0.1:9", MachineError, "no Ray cluster at 127.0.0.1:9"),
+        (hub.url.removeprefix("http://"), MachineError, "another program answers there"),
     ):
         with pytest.raises(error, match=said):
             racing.race(rows, ray=address, session=session_with())

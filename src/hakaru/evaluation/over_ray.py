@@ -24,7 +24,14 @@ from msgspec import Struct
 
 import hakaru
 from hakaru.engine.builds import server_build
-from hakaru.errors import DoesNotFit, HakaruError, MachineError, Misuse, ModelNotFound
+from hakaru.errors import (
+    DoesNotFit,
+    HakaruError,
+    MachineError,
+    Misuse,
+    ModelNotFound,
+    system_reason,
+)
 from hakaru.evaluation.on_node import NodeFacts, Refusal, answers_here, facts, has_files
 from hakaru.evaluation.spread import Answered, Ended, Failed, Job, Lost, News
 from hakaru.language import listed, say
@@ -36,6 +43,11 @@ LARGEST_SENT: Final = 512 * 2**20
 ANSWERS_WITHIN_S: Final = 60.0
 """How long a machine has to say what it is. Its first Python process takes seconds."""
 CONNECTS_WITHIN_S: Final = 5.0
+HTTP2_SETTINGS: Final = b"\x04"
+HTTP2_OPENING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + HTTP2_SETTINGS + bytes(5)
+"""How gRPC, which Ray speaks, begins: the preface and a frame of settings, which the other side
+answers with its own (RFC 9113, 3.4; the type of a frame is its fourth byte).
+"""
 STOPS_WITHIN_S: Final = 10.0
 """How long a cancelled job has to end its engine in order, before its process is ended."""
 LOOKS_S: Final = 1.0
@@ -85,8 +97,8 @@ def _ray() -> Any:
 
 
 def _check_address(address: str) -> None:
-    """Raises Misuse for an address that is none, and MachineError where nobody listens: Ray itself
-    would ask there for a minute.
+    """Raises Misuse for an address that is none, and MachineError where nobody listens, or another
+    program: Ray itself would ask there for minutes.
     """
     if address.startswith("ray://"):
         raise Misuse(
@@ -104,9 +116,12 @@ def _check_address(address: str) -> None:
             address=address,
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECTS_WITHIN_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECTS_WITHIN_S) as knock:
+            knock.sendall(HTTP2_OPENING)
+            if knock.recv(9)[3:4] != HTTP2_SETTINGS:
+                raise _no_cluster(address, say("another program answers there"))
     except OSError as error:
-        raise _no_cluster(address, error.strerror or str(error)) from error
+        raise _no_cluster(address, system_reason(error)) from error
 
 
 def _no_cluster(address: str, reason: str) -> MachineError:
