@@ -48,6 +48,7 @@ pages:
 	@$(VENV)/bin/python scripts/messages.py --check
 	@$(VENV)/bin/python scripts/catalogue_sizes.py --check
 	@$(VENV)/bin/python scripts/choices.py --check
+	@$(VENV)/bin/python scripts/many_users.py --check
 
 wheel:
 	@$(VENV)/bin/python scripts/check_wheel.py

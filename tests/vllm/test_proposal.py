@@ -10,6 +10,7 @@ from hakaru.cli import run
 from hakaru.errors import Misuse
 from hakaru.vllm.launch import launches
 from hakaru.vllm.parallel import Parallel
+from hakaru.vllm.proposal import n_devices
 from hakaru.vllm.vllm_fit import VllmFit, fit_vllm
 
 
@@ -53,6 +54,21 @@ def test_it_is_divided_where_replicas_hold_too_few() -> None:
     assert (fit.proposal.topology, shapes(fit)) == ("tensor_parallel", [(1, 2, 1)])
     assert fit.reason.startswith("Undivided replicas hold 10 users")
     assert [(s.type, s.topology) for s in fit.smaller] == [("fp8", "replicas"), ("awq", "replicas")]
+
+
+def test_it_is_divided_where_that_saves_many_devices(tmp_path: Path) -> None:
+    """The weights of Qwen3 14B fill more than half of a card of 48 GB. What saves less than a
+    quarter of the devices is not divided.
+    """
+    nodes = nodes_of(tmp_path, *["8x L40S"] * 8)
+    fit = fit_vllm("qwen3-14b", cluster=nodes, n_ctx=8192, users=100)
+    assert fit.proposal.topology == "tensor_parallel"
+    whole, divided = n_devices(fit.proposal.whole), n_devices(fit.proposal.placed)
+    assert divided < 0.75 * whole
+    assert f"needs {whole} devices for these users, and divided {divided}" in fit.reason
+    nodes = nodes_of(tmp_path, *["8x H100"] * 8)
+    fit = fit_vllm("qwen3-8b", cluster=nodes, n_ctx=8192, users=1000)
+    assert fit.proposal.topology == "replicas"
 
 
 def test_layers_are_divided_over_a_slow_network(tmp_path: Path) -> None:

@@ -40,8 +40,10 @@ GRAPH_BYTES: Final = 23 * 2**20
 """Of a captured batch size, assumed: 0.36 GiB for 16 sizes. Source: gpustack/runner pull request
 251; smaller models take less (0.11 GiB for 19 sizes: aivrar/vllm-windows-build issue 4).
 """
-PROCESS_BYTES: Final = 1_400 * 2**20
-"""A rank on a processor, before it loads anything: measured with vLLM 0.32."""
+PROCESS_BYTES: Final = 1_780 * 2**20
+"""Server, engine and worker on a processor, before they load anything, measured with vLLM 0.32 and
+SmolLM2-135M: 2,324 MiB, less 258 of weights and 286 of KV cache.
+"""
 BLOCK_TOKENS: Final = 16
 CPU_BLOCK_TOKENS: Final = 128
 """Tokens of a KV block. Source: vLLM, config/cache.py and platforms/cpu.py."""

@@ -2,7 +2,7 @@
 
 from hakaru.language import say, together
 from hakaru.units import format_bytes
-from hakaru.vllm.proposal import Option, Proposal
+from hakaru.vllm.proposal import Option, Proposal, n_devices
 
 
 def reason(proposal: Proposal, n_ctx: int) -> str:
@@ -22,20 +22,14 @@ def _why(proposal: Proposal, option: Option) -> str:
     parallel, n = option.replica.parallel, proposal.n_replicas
     match proposal.topology:
         case "single":
-            return say("One device holds the model and its users: divide nothing.")
+            return say("One device holds the model: divide nothing.")
         case "replicas":
             return say(
                 "Each device holds the model by itself: run {n} replicas behind a gateway, and do "
                 "not divide it; so no token waits for another device.",
                 n=n,
             )
-    if proposal.whole_users:
-        held = say(
-            "Undivided replicas hold {n} users at a time, since each has all weights.",
-            n=proposal.whole_users,
-        )
-    else:
-        held = say("No device holds the model and one user.")
+    held = _held_whole(proposal)
     if parallel.pp == 1:
         how = say("So every matrix is divided among {n} devices (tensor parallel).", n=parallel.tp)
     elif parallel.tp == 1:
@@ -48,6 +42,21 @@ def _why(proposal: Proposal, option: Option) -> str:
             tp=parallel.tp,
         )
     return together([held, how])
+
+
+def _held_whole(proposal: Proposal) -> str:
+    """What undivided replicas would do."""
+    users = sum(placed.users for placed in proposal.whole)
+    if not users:
+        return say("No device holds the model and one user.")
+    if users >= (proposal.asked or users + 1):
+        return say(
+            "Undivided, the model needs {whole:,} devices for these users, and divided {n:,}, "
+            "since its weights lie there fewer times.",
+            whole=n_devices(proposal.whole),
+            n=n_devices(proposal.placed),
+        )
+    return say("Undivided replicas hold {n} users at a time, since each has all weights.", n=users)
 
 
 def _network(option: Option) -> str:
