@@ -66,9 +66,7 @@ def column(name: str) -> list[str]:
     replica, per_token = placed.option.replica, kv_bytes_per_token(model.shape, 1)
     per_token *= n_own_layers(model.shape)
     (rank,) = replica.ranks
-    sizes = [
-        2 * model.n_params, per_token, N_CTX * per_token, USERS * N_CTX * per_token,
-    ]  # fmt: skip
+    sizes = [2 * model.n_params, per_token, N_CTX * per_token, USERS * N_CTX * per_token]
     on_card = [
         rank.weights_bytes, rank.activation_bytes, rank.graphs_bytes, rank.budget_bytes,
         rank.outside_bytes, rank.pool_bytes,
