@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hakaru.choosing.tune import tune
     from hakaru.conformance.conform import conform
     from hakaru.conformance.verdicts import Conformance
+    from hakaru.deploying.bundle import Bundle
+    from hakaru.deploying.deploy import deploy
     from hakaru.errors import (
         DoesNotFit,
         EngineDied,
@@ -36,8 +38,12 @@ if TYPE_CHECKING:
         ModelError,
         ModelNotFound,
         ModelUnknown,
+        NodeError,
+        NodeUnreachable,
+        NodeUnready,
         Offline,
         TooManyRequests,
+        WorkerLost,
     )
     from hakaru.evaluation.comparison import Comparison
     from hakaru.evaluation.findings import Findings
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bundle",
     "Chosen",
     "Comparison",
     "Conformance",
@@ -83,14 +90,19 @@ __all__ = [
     "ModelError",
     "ModelNotFound",
     "ModelUnknown",
+    "NodeError",
+    "NodeUnreachable",
+    "NodeUnready",
     "NothingLoaded",
     "Offline",
     "Pulled",
     "Serving",
     "Session",
     "TooManyRequests",
+    "WorkerLost",
     "choose",
     "conform",
+    "deploy",
     "fit",
     "pull",
     "quantize",
@@ -101,6 +113,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Bundle": "hakaru.deploying.bundle", "deploy": "hakaru.deploying.deploy",
     "Chosen": "hakaru.selection.chosen",
     "Comparison": "hakaru.evaluation.comparison",
     "Conformance": "hakaru.conformance.verdicts",

@@ -111,6 +111,17 @@ def test_ranks_cross_no_network_that_nobody_trusts(cluster: Path) -> None:
     )
 
 
+def test_the_shape_of_a_replica_can_be_named(
+    cluster: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `hakaru fit` takes it; over several nodes only where they are trusted."""
+    words = ["deploy", "qwen3-8b", "--cluster", str(cluster), "--target", "vllm", "--dry-run"]
+    assert run([*words, "--tensor-parallel", "2", "--users", "4"]) == 0
+    text = capsys.readouterr().out
+    assert "--tensor-parallel-size 2" in text and "--nnodes" not in text
+    assert run([*words, "--tensor-parallel", "3"]) == 2
+
+
 def test_scripts_of_replicas_are_read_by_a_shell(cluster: Path) -> None:
     """Two servers and two tunnels in one script."""
     for file in in_replicas(cluster, "vllm").files:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hakaru.memory.context import Context
 from hakaru.units import parse_seconds
+from hakaru.vllm.parallel import Parallel
 
 if TYPE_CHECKING:
     from hakaru.serving.by_hand import ByHand
@@ -36,6 +37,21 @@ class ContextOptions:
             n_parallel=self.parallel,
         )
         return context if self.context is None else {**context, "n_ctx": self.context}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelOptions:
+    """The shape of a replica of vLLM."""
+
+    tensor_parallel: int | None = None  # None: as is best
+    pipeline_parallel: int | None = None
+
+    @property
+    def parallel_shape(self) -> Parallel | None:
+        """The shape of a replica on vLLM, if any was named."""
+        if self.tensor_parallel is None and self.pipeline_parallel is None:
+            return None
+        return Parallel(tp=self.tensor_parallel or 1, pp=self.pipeline_parallel or 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,21 @@ def hardware_option(function: F) -> F:
     )(function)
 
 
+def parallel_options(function: F) -> F:
+    """The shape of a replica of vLLM."""
+    by_matrix = click.option(
+        "--tensor-parallel",
+        type=click.IntRange(min=1),
+        help="With vllm: devices that divide every matrix.  [default: as is best]",
+    )
+    by_layers = click.option(
+        "--pipeline-parallel",
+        type=click.IntRange(min=1),
+        help="With vllm: stages that divide the layers.  [default: as is best]",
+    )
+    return by_matrix(by_layers(function))
+
+
 def trust_option(function: F) -> F:
     """`--trust-network`."""
     return click.option(

@@ -14,6 +14,7 @@ from hakaru.deploying.wishes import Wishes
 from hakaru.errors import Misuse
 from hakaru.models.sources.find import Reference
 from hakaru.session import Session
+from hakaru.vllm.parallel import Parallel
 
 OVER_RPC: Final = {"rpc", "systemd"}
 PORT: Final = 8601
@@ -33,6 +34,7 @@ def deploy(
     port: int = PORT,
     image: str | None = None,
     trust_network: bool = False,
+    parallel: Parallel | None = None,
     session: Session | None = None,
 ) -> Bundle:
     """The files that run `model` on the nodes of the file `cluster`, for the `target`.
@@ -44,7 +46,8 @@ def deploy(
     catalogue's repository. `programs` is the folder of llama.cpp's programs on every node; empty:
     they are found by PATH. `port` is llama-server's, on the head's loopback. `image` is the
     container's, for the targets that have one. `trust_network` lets nodes speak to each other
-    without encryption: who reaches them is trusted. Nothing is written or started.
+    without encryption: who reaches them is trusted. `parallel` is the shape of vLLM's replicas;
+    None: as is best. Nothing is written or started.
 
     Raises Misuse, DoesNotFit, ModelError, Offline and EngineError.
     """
@@ -58,6 +61,7 @@ def deploy(
         port=port,
         image=image,
         trusts_network=trust_network,
+        parallel=parallel,
     )
     if programs and not programs.startswith("/"):
         raise Misuse(

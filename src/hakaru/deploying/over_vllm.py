@@ -36,6 +36,7 @@ def over_vllm(model: Reference, cluster: Path, wishes: Wishes, session: Session 
         type_name=wishes.type_name,
         n_ctx=wishes.n_ctx,
         users=wishes.users,
+        parallel=wishes.parallel,
         session=session,
     )
     if plan.verdict == "does_not_fit":

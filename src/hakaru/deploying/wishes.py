@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hakaru.deploying.bundle import Target
+from hakaru.vllm.parallel import Parallel
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -17,3 +18,4 @@ class Wishes(Struct, frozen=True, kw_only=True):
     port: int
     image: str | None
     trusts_network: bool
+    parallel: Parallel | None  # the shape of a replica of vLLM

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hakaru.cli.commands.serve import stay
+from hakaru.cli.options import ParallelOptions
 from hakaru.cli.output import print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.terminal import terminal_session
@@ -18,7 +19,7 @@ from hakaru.serving.serve_cluster import serve_cluster
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeployOptions:
+class DeployOptions(ParallelOptions):
     """`hakaru deploy`."""
 
     model: str
@@ -56,6 +57,7 @@ def run(options: DeployOptions) -> int:
         programs=options.programs,
         port=options.port,
         image=options.image,
+        parallel=options.parallel_shape,
         trust_network=options.trust_network,
         session=terminal_session(quiet=options.json, keeps=False),
     )

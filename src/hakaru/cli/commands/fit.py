@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from hakaru.cli.fields import OPTION_OF
 from hakaru.cli.next_steps import after_fit, before_fetching, check_of_speed
-from hakaru.cli.options import ContextOptions
+from hakaru.cli.options import ContextOptions, ParallelOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.tell.fit_vllm import print_vllm_fit
@@ -19,7 +19,6 @@ from hakaru.models.presets import preset_asked
 from hakaru.pictures.memory import save_memory_picture
 from hakaru.pictures.save import check_picture
 from hakaru.planning.fit import fit
-from hakaru.vllm.parallel import Parallel
 from hakaru.vllm.vllm_fit import fit_vllm
 
 OF_LLAMA_CPP: Final = (
@@ -31,7 +30,7 @@ OF_VLLM: Final = ("users", "tensor_parallel", "pipeline_parallel")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOptions(ContextOptions):
+class FitOptions(ContextOptions, ParallelOptions):
     """`hakaru fit`."""
 
     model: str
@@ -41,8 +40,6 @@ class FitOptions(ContextOptions):
     cluster: Path | None
     engine: Literal["llama.cpp", "vllm"]
     users: int | None
-    tensor_parallel: int | None
-    pipeline_parallel: int | None
     memory: str | None
     mmproj: Path | None
     vision: bool
@@ -60,13 +57,6 @@ class FitOptions(ContextOptions):
     def preset(self) -> str | None:
         """The preset that was named, by whichever option."""
         return preset_asked(self.type_, self.bits)
-
-    @property
-    def parallel_shape(self) -> Parallel | None:
-        """The shape of a replica on vLLM, if any was named."""
-        if self.tensor_parallel is None and self.pipeline_parallel is None:
-            return None
-        return Parallel(tp=self.tensor_parallel or 1, pp=self.pipeline_parallel or 1)
 
 
 def run(options: FitOptions) -> int:

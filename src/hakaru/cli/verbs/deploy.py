@@ -10,6 +10,7 @@ from hakaru.cli.parameters import (
     dry_run_option,
     json_option,
     model_argument,
+    parallel_options,
     taking,
     trust_option,
     type_options,
@@ -66,6 +67,7 @@ TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
     show_default=True,
     help="llama-server's, on the head's 127.0.0.1.",
 )
+@parallel_options
 @click.option("--image", metavar="NAME", help="The container's, where there is one.")
 @trust_option
 @click.option(

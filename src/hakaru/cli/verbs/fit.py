@@ -12,6 +12,7 @@ from hakaru.cli.parameters import (
     json_option,
     memory_option,
     model_argument,
+    parallel_options,
     taking,
     type_options,
 )
@@ -40,16 +41,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="With vllm: users at a time, each with --context tokens.  [default: as many as go in]",
 )
-@click.option(
-    "--tensor-parallel",
-    type=click.IntRange(min=1),
-    help="With vllm: devices that divide every matrix.  [default: as is best]",
-)
-@click.option(
-    "--pipeline-parallel",
-    type=click.IntRange(min=1),
-    help="With vllm: stages that divide the layers.  [default: as is best]",
-)
+@parallel_options
 @context_options
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
 @click.option("--vision", is_flag=True, help="Its own projector is loaded beside it.")
