@@ -50,6 +50,7 @@ def test_it_is_this_very_command_line(unit: str, tmp_path: Path) -> None:
         ("$HOME", '"$$HOME"'),
         ('say "hi" \\', '"say \\"hi\\" \\\\"'),
         ("", '""'),
+        ("a\nExecStart=b", '"a\\x0aExecStart=b"'),
     ],
 )
 def test_words_are_quoted_as_systemd_reads_them(word: str, written: str) -> None:

@@ -159,6 +159,24 @@ def test_paths_on_other_machines_are_whole(tiny: Path) -> None:
         bundle_of(tiny, "rpc", weights="m.gguf")
 
 
+@pytest.mark.parametrize(
+    ("target", "words", "told"),
+    [
+        ("rpc", ["--image", "x"], "--image"),
+        ("vllm", ["--image", "x"], "--image"),
+        ("systemd", ["--tensor-parallel", "2"], "--tensor-parallel, --pipeline-parallel"),
+        ("compose", ["--programs", "/opt"], "--programs"),
+    ],
+)
+def test_what_a_target_has_no_use_for_is_refused(
+    target: str, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not left unsaid."""
+    cluster = str(write_cluster(tmp_path / "cluster.toml"))
+    assert run(["deploy", "qwen3-8b", "--cluster", cluster, "--target", target, *words]) == 2
+    assert f"{told}: not for the target {target}; leave it out." in capsys.readouterr().err
+
+
 def test_weights_that_are_elsewhere_are_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

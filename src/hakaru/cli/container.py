@@ -23,6 +23,8 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from hakaru.deploying.compose_files import escaped
+from hakaru.deploying.manifest import as_yaml
 from hakaru.deploying.unit_words import literal, quoted
 from hakaru.language import say
 from hakaru.serving.port import DEFAULT_PORT
@@ -122,7 +124,7 @@ def context() -> Path:
 
 
 def compose(contained: Contained) -> str:
-    """The file for `docker compose` or `podman-compose`. Values are JSON, which is YAML, too."""
+    """The file for `docker compose` or `podman-compose`."""
     reads = [
         {"type": "bind", "source": str(file.resolve()), "target": str(file), "read_only": True}
         for file in contained.files
@@ -171,36 +173,13 @@ def compose(contained: Contained) -> str:
         (
             f"# hakaru serves {contained.model}. The server stands on a network without a way",
             "# out; the door alone forwards its port. The image has the engine for processors.",
-            *_yaml(_escaped(file), ""),
+            as_yaml(escaped(file)).rstrip("\n"),
         )
     )
 
 
 def _published(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _escaped(value: object) -> object:
-    """`value` with every `$` twice: compose puts variables in their place otherwise."""
-    if isinstance(value, dict):
-        return {key: _escaped(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_escaped(one) for one in value]
-    return value.replace("$", "$$") if isinstance(value, str) else value
-
-
-def _yaml(value: object, indent: str) -> Iterator[str]:
-    """The lines of a mapping: tables are indented, all else is JSON."""
-    assert isinstance(value, dict)
-    for key, one in value.items():
-        if isinstance(one, dict) and one:
-            yield f"{indent}{key}:"
-            yield from _yaml(one, f"{indent}  ")
-        elif isinstance(one, str) and "\n" in one:
-            yield f"{indent}{key}: |"
-            yield from (f"{indent}  {line}" for line in one.splitlines())
-        else:
-            yield f"{indent}{key}: {json.dumps(one, ensure_ascii=False)}"
 
 
 def quadlet(contained: Contained) -> str:

@@ -12,6 +12,7 @@ from hakaru.deploying.over_rpc import over_rpc
 from hakaru.deploying.over_vllm import over_vllm
 from hakaru.deploying.wishes import Wishes
 from hakaru.errors import Misuse
+from hakaru.language import listed
 from hakaru.models.sources.find import Reference
 from hakaru.session import Session
 from hakaru.vllm.parallel import Parallel
@@ -63,11 +64,28 @@ def deploy(
         trusts_network=trust_network,
         parallel=parallel,
     )
-    if programs and not programs.startswith("/"):
+    _check(wishes)
+    over = over_rpc if target in OVER_RPC else over_vllm
+    return over(model, cluster, wishes, session)
+
+
+def _check(wishes: Wishes) -> None:
+    """Raises Misuse for what the target has no use for, and a folder that begins nowhere."""
+    over_llama_cpp = wishes.target in OVER_RPC
+    foreign = {
+        "`programs`": wishes.programs and not over_llama_cpp,
+        "`image`": wishes.image and (over_llama_cpp or wishes.target == "vllm"),
+        "`tensor_parallel`, `pipeline_parallel`": wishes.parallel and over_llama_cpp,
+    }
+    if given := [name for name, is_given in foreign.items() if is_given]:
+        raise Misuse(
+            "{options}: not for the target {target}; leave it out.",
+            options=listed(given),
+            target=wishes.target,
+        )
+    if wishes.programs and not wishes.programs.startswith("/"):
         raise Misuse(
             "{field} {path}: expected a whole path, from the root of the node's files.",
             field="`programs`",
-            path=programs,
+            path=wishes.programs,
         )
-    over = over_rpc if target in OVER_RPC else over_vllm
-    return over(model, cluster, wishes, session)
