@@ -24,6 +24,8 @@ KEPT = {
         "server",
         "GGUF",
         "TOML",
+        "URL",
+        "vLLM",
         "GPU",
         "CPU",
         "JSON",

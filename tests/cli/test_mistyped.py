@@ -65,7 +65,10 @@ def test_an_option_of_other_commands_names_them(capsys: pytest.CaptureFixture[st
     assert run(["show", "x", "--bpw"]) == 2
     assert "--bpw is an option of hakaru quantize. See: " in capsys.readouterr().err
     assert run(["show", "x", "--backend", "cpu"]) == 2
-    assert "--backend is an option of hakaru engine build. See: " in capsys.readouterr().err
+    assert (
+        "--backend is an option of hakaru engine build, hakaru serve. See: "
+        in capsys.readouterr().err
+    )
     assert run(["show", "x", "--nonsense"]) == 2
     assert "is an option of" not in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from hakaru.serving.engine_client import AHEAD, EngineClient, EngineLost, NobodyListens
+from hakaru.serving.engine_client import AHEAD, EngineClient, EngineLost, NobodyListens, UnixSocket
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 Engine = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -32,7 +32,7 @@ def asked(folder: Path, engine: Engine, ask: Callable[[EngineClient], Awaitable[
         socket = str(folder / "e.sock")
         async with await asyncio.start_unix_server(answer, socket):
             try:
-                return await asyncio.wait_for(ask(EngineClient(socket)), 10)
+                return await asyncio.wait_for(ask(EngineClient(UnixSocket(socket))), 10)
             finally:
                 await ended.wait()  # an engine hears who leaves
 
@@ -87,7 +87,7 @@ def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(
 def test_where_nobody_listens_the_question_was_not_heard(tmp_path: Path) -> None:
     """So it may be asked again."""
     with pytest.raises(NobodyListens):
-        asyncio.run(EngineClient(str(tmp_path / "e.sock")).ask("GET", "/health"))
+        asyncio.run(EngineClient(UnixSocket(str(tmp_path / "e.sock"))).ask("GET", "/health"))
 
 
 def test_what_the_engine_refuses_is_none(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from starlette.types import Message
 
 from hakaru.memory.settings import ContextSettings
 from hakaru.serving.forwarding import Forwarding
+from hakaru.serving.kept_engine import KeptEngine
 from hakaru.serving.limits import Limits
 from hakaru.serving.supervisor import Supervisor
 
@@ -29,6 +30,6 @@ def test_an_engine_that_fails_for_good_while_a_body_comes_is_a_503() -> None:
         "path": "/tokenize",
         "headers": [(b"content-length", b"2")],
     }
-    answer = asyncio.run(Forwarding(supervisor, limits).forward(Request(scope, body)))
+    answer = asyncio.run(Forwarding(KeptEngine(supervisor), limits).forward(Request(scope, body)))
     assert answer.status_code == 503
     assert json.loads(bytes(answer.body))["error"]["code"] == "loading"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hakaru.serving.engine_client import EngineClient
+from hakaru.serving.engine_client import EngineClient, UnixSocket
 from hakaru.serving.prompts import joined, prompts_in, prompts_of, turns_of
 from hakaru.serving.request_schemas import decoded
 
@@ -104,4 +104,4 @@ def test_every_interface_has_its_prompts(path: str, written: Any, prompts: list[
             return None if turn["content"] == "refused" else {"prompt": f"<{turn['content']}>"}
 
     body = json.dumps(written).encode()
-    assert asyncio.run(prompts_of(Template(""), decoded(path, body), body)) == prompts
+    assert asyncio.run(prompts_of(Template(UnixSocket("")), decoded(path, body), body)) == prompts

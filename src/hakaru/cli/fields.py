@@ -7,8 +7,9 @@ imports hakaru typed no option. Where a person typed options, each field is told
 from typing import Final
 
 _AS_IT_IS: Final = (
-    "alias", "allow_origin", "answer_tokens", "api_key", "api_key_file", "backend", "bits",
-    "bpw", "calibrate", "chat_template", "cloud", "cluster", "converter", "depth", "draft",
+    "alias", "allow_origin", "answer_tokens", "api_key", "api_key_file", "backend",
+    "backend_key_file", "bits", "bpw", "calibrate", "chat_template", "cloud", "cluster",
+    "converter", "depth", "draft",
     "drain", "dry_run", "electricity", "fit", "for_hardware", "force", "full_speed", "generate",
     "hakaru", "hardware", "host", "idle", "image", "importance", "insecure", "key",
     "kv_unified", "language", "license", "max_context", "memory", "min_p", "min_speed",

@@ -91,6 +91,15 @@ class ServingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackendOptions:
+    """Servers elsewhere, for which a gateway answers."""
+
+    backend: tuple[str, ...]
+    backend_key_file: Path | None
+    backend_timeout: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandOptions:
     """What a person sets of the engine where hakaru would choose; spelled as in llama.cpp."""
 

@@ -237,6 +237,36 @@ def serving_options(function: F) -> F:
     return function
 
 
+def backend_options(function: F) -> F:
+    """Servers elsewhere, for which a gateway answers."""
+    for option in reversed(
+        (
+            click.option(
+                "--backend",
+                metavar="URL",
+                multiple=True,
+                help="A server that answers instead of a model here: hakaru, llama-server, vLLM "
+                "(repeatable).",
+            ),
+            click.option(
+                "--backend-key-file",
+                metavar="FILE",
+                type=PATH,
+                help="The key of all backends, or lines of URL and KEY.",
+            ),
+            click.option(
+                "--backend-timeout",
+                metavar="TIME",
+                default="30s",
+                show_default=True,
+                help="How long a backend may give no token until it is taken for lost.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 def hand_options(function: F) -> F:
     """What a person sets of the engine where hakaru would choose; spelled as in llama.cpp."""
     for option in reversed(

@@ -46,6 +46,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     engine: int | None = None  # the process of the engine; None: every child of `pid`
     is_loaded: bool = True  # False: the next request for the model starts its engine
     place: int = 0  # among the models of this server
+    backend: str | None = None  # the base URL of the server elsewhere that answers; None: an engine
 
     @property
     def url(self) -> str:
@@ -66,8 +67,10 @@ class Deployment(Struct, frozen=True, kw_only=True):
         return n if isinstance(n, int) else None
 
     def engines(self) -> list[psutil.Process]:
-        """The processes of the model's engine; none where it is not loaded or has just died."""
-        if not self.is_loaded:
+        """The processes of the model's engine; none where it is not loaded or has just died, or
+        where the model is elsewhere.
+        """
+        if not self.is_loaded or self.backend:
             return []
         with suppress(psutil.Error):
             if self.engine is None:
@@ -157,7 +160,7 @@ def promised_bytes(server: Deployment, *, shares_weights: bool = False) -> int:
     """Bytes that the system calls available, though the engine of `server` needs them: its weights
     in a mapped file, unless they are shared, and what it may still take with use.
     """
-    if not server.is_loaded:
+    if not server.is_loaded or server.backend:
         return 0
     grown = max(0, engine_bytes(server) - server.own_bytes)
     weights = 0 if shares_weights else _mapped_bytes(server)

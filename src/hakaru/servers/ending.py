@@ -19,13 +19,23 @@ def unload(server: Deployment) -> None:
     """Ask a server of several models to free the memory of this one. Raises MachineError where it
     does not, since the model answers now.
     """
+    _posted(server, "/models/unload", {"model": server.model})
+
+
+def drain(server: Deployment) -> None:
+    """Ask a gateway to send this backend nothing more. Raises MachineError."""
+    _posted(server, "/backends/drain", {"backend": server.backend})
+
+
+def _posted(server: Deployment, path: str, body: dict[str, object]) -> None:
     import httpx  # nobody else who looks at servers needs it
 
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
+    what = server.backend or server.model
     try:
         answer = httpx.post(
-            f"{server.url.removesuffix('/v1')}/models/unload",
-            json={"model": server.model},
+            f"{server.url.removesuffix('/v1')}{path}",
+            json=body,
             headers=headers,
             timeout=UNLOADED_WITHIN_S,
             verify=server.scheme == "http",
@@ -34,12 +44,12 @@ def unload(server: Deployment) -> None:
     except httpx.HTTPStatusError as error:
         raise MachineError(
             "{model} was not unloaded: {reason}",
-            model=server.model,
+            model=what,
             reason=error.response.json()["error"]["message"],
         ) from error
     except httpx.HTTPError as error:
         raise MachineError(
-            "{model} was not unloaded: {reason}", model=server.model, reason=error
+            "{model} was not unloaded: {reason}", model=what, reason=error
         ) from error
 
 

@@ -21,12 +21,15 @@ class Holding(Struct, frozen=True, kw_only=True):
     """A model of a server, and what it does and holds now."""
 
     server: Deployment
-    state: str  # ready, loading, silent, failed, stopped, unloaded, "no answer"
+    state: str  # ready, loading, silent, failed, stopped, unloaded, lost, draining, "no answer"
     n_answering: int | None  # requests that the engine works on; None: nobody told
     n_waiting: int | None  # requests that wait for their turn
     idle_s: float | None  # seconds since the last answer ended; None: it answers, or nobody told
     ram_bytes: int | None  # of the engine, weights in a file included; None: nobody told
     gpus: tuple[GpuUser, ...]  # what the engine has on each GPU
+    n_answered: int | None = None  # requests that a backend has answered; None: it is none
+    n_failed: int | None = None  # answers of a backend that failed or broke off
+    is_on_this_machine: bool | None = None  # the backend; None: it is none, or nobody told
 
     def as_json(self) -> dict[str, object]:
         """The model as it stands in `--json`."""
@@ -38,6 +41,8 @@ class Holding(Struct, frozen=True, kw_only=True):
             "pid": server.pid, "engine_pids": [engine.pid for engine in server.engines()],
             "state": self.state, "memory": ram + gpus, "n_ctx": n_ctx, "n_slots": server.n_slots,
             "n_answering": self.n_answering, "n_waiting": self.n_waiting, "idle_s": self.idle_s,
+            "n_answered": self.n_answered, "n_failed": self.n_failed,
+            "backend": server.backend, "is_on_this_machine": self.is_on_this_machine,
             "started": datetime.fromtimestamp(server.started, UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
 
@@ -74,16 +79,27 @@ def _told(server: Deployment) -> dict[str, Any]:
     """What a server says of itself, by the name of each model; empty where it says nothing. It is
     known by its record, and needs no certificate that others trust.
     """
-    url, is_plain = f"{server.url.removesuffix('/v1')}/health", server.scheme == "http"
+    path = "/status" if server.backend else "/health"
+    url, is_plain = f"{server.url.removesuffix('/v1')}{path}", server.scheme == "http"
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     with suppress(httpx.HTTPError, ValueError):
-        answer = httpx.get(url, timeout=ASK_WITHIN_S, verify=is_plain).json()
+        answer = httpx.get(url, timeout=ASK_WITHIN_S, verify=is_plain, headers=headers).json()
         return answer if isinstance(answer, dict) else {}
     return {}
 
 
-def _holding(server: Deployment, told: dict[str, Any], users: list[GpuUser]) -> Holding:
+def _mine(server: Deployment, told: dict[str, Any]) -> dict[str, Any]:
+    """What a server says of this model, or of this backend."""
+    if server.backend:
+        backends: list[dict[str, Any]] = told.get("backends", [])
+        return next((one for one in backends if one["url"] == server.backend), {})
     models = told.get("models")
-    mine = models.get(server.model, {}) if isinstance(models, dict) else told
+    mine: dict[str, Any] = models.get(server.model, {}) if isinstance(models, dict) else told
+    return mine
+
+
+def _holding(server: Deployment, told: dict[str, Any], users: list[GpuUser]) -> Holding:
+    mine = _mine(server, told)
     engines = server.engines()
     pids = {engine.pid for engine in engines}
     return Holding(
@@ -92,7 +108,10 @@ def _holding(server: Deployment, told: dict[str, Any], users: list[GpuUser]) -> 
         n_answering=mine.get("answering"),
         n_waiting=mine.get("waiting"),
         idle_s=mine.get("idle_s"),
-        ram_bytes=_resident(engines),
+        ram_bytes=None if server.backend else _resident(engines),
+        n_answered=mine.get("answered"),
+        n_failed=mine.get("errors"),
+        is_on_this_machine=mine.get("is_on_this_machine"),
         gpus=tuple(user for user in users if user.pid in pids),
     )
 

@@ -10,8 +10,8 @@ from hakaru.servers import Deployment
 
 
 def is_called(server: Deployment, word: str) -> bool:
-    """Whether `word` is the name or the file of this model."""
-    names = (server.path, Path(server.path).name)
+    """Whether `word` is the name or the file of this model, or the URL where it is."""
+    names = (server.path, Path(server.path).name, server.backend)
     return word in names or server.model.lower() == word.lower()
 
 

@@ -1,5 +1,5 @@
-"""Questions to the engine, each on a connection of its own to its Unix socket, and the answers as
-they come.
+"""Questions to the engine, each on a connection of its own, and the answers as they come. The
+engine listens at a Unix socket, or elsewhere (`backend_address`).
 
 Every token of a stream comes this way, on processors that the engine would like to have alone, so
 nothing stands between asyncio and the parser of HTTP (llhttp, by httptools). A whole HTTP library
@@ -10,10 +10,12 @@ A connection is used once: llama.cpp's server closes it after a streamed answer 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any, Final
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
 
 import httptools
+from msgspec import Struct
 
 AHEAD: Final = 2**16
 """Bytes of an answer that may wait for a client that reads slowly; then the engine waits, too."""
@@ -24,13 +26,43 @@ class EngineLost(Exception):
 
 
 class NobodyListens(EngineLost):
-    """There is no engine at the socket: it heard nothing of the question."""
+    """There is no engine at the address: it heard nothing of the question."""
+
+
+class Address(Protocol):
+    """Where an engine listens."""
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every path."""
+
+    @property
+    def head(self) -> str:
+        """The lines of a request's head that are the same for all: Host, perhaps a key."""
+
+    async def connected(self, make: "Callable[[], Answer]") -> "tuple[asyncio.Transport, Answer]":
+        """A new connection. Raises OSError, also where none comes about in time."""
+
+
+class UnixSocket(Struct, frozen=True):
+    """The address of an engine on this machine."""
+
+    path: str
+    prefix: str = ""
+    head: str = "Host: engine\r\n"
+
+    async def connected(self, make: "Callable[[], Answer]") -> "tuple[asyncio.Transport, Answer]":
+        """A new connection."""
+        return await asyncio.get_running_loop().create_unix_connection(make, self.path)
 
 
 class Answer(asyncio.Protocol):
-    """An answer on its way. `status` and `headers` are there before the first piece."""
+    """An answer on its way to `client`. `status` and `headers` are there before the first piece.
+    `is_work`: its body is made of tokens, so that it shows that the engine works.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, client: "EngineClient", *, is_work: bool) -> None:
+        self._client, self._is_work = client, is_work
         self.status = 0
         self.headers: dict[str, str] = {}  # by their names in small letters
         self.is_whole = False
@@ -39,10 +71,22 @@ class Answer(asyncio.Protocol):
         self._lost: str | None = None  # how the connection ended, if the answer is not whole
         self._news: asyncio.Future[None] | None = None  # whoever waits for more
 
-    async def head(self) -> None:
-        """Return when the status and the headers have come. Raises EngineLost."""
-        while not self.status:
+    async def begun(self) -> None:
+        """Return when the answer is whole, or, where it is a stream or a long one, when its first
+        piece has come: what breaks off before that can be asked again. Raises EngineLost.
+        """
+        while not (self.is_whole or (self._pieces and self._is_long)):
             await self._more()
+
+    @property
+    def first(self) -> bytes:
+        """What has come of the body, and was not read yet."""
+        return b"".join(self._pieces)
+
+    @property
+    def _is_long(self) -> bool:
+        declared = self.headers.get("content-length", "")
+        return not declared.isdigit() or int(declared) > AHEAD
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body, as it comes. Raises EngineLost where it breaks off."""
@@ -65,6 +109,13 @@ class Answer(asyncio.Protocol):
         """End the connection; the engine then stops working on the answer."""
         self._transport.abort()
 
+    def give_up(self, why: str) -> None:
+        """End an answer that does not come any more; whoever waits for it hears why."""
+        if not self.is_whole:
+            self._lost = self._lost or why
+            self._transport.abort()
+            self._tell()
+
     async def _more(self) -> None:
         """Return when something has come. Raises EngineLost."""
         if self._lost is not None:
@@ -80,6 +131,7 @@ class Answer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        self._client.open.add(self)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -93,6 +145,7 @@ class Answer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = self._lost or type(exc or EOFError()).__name__
+        self._client.open.discard(self)
         self._tell()
 
     # what the parser calls
@@ -106,8 +159,10 @@ class Answer(asyncio.Protocol):
         self.status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """A part of the body. A comment in a stream of events says only that somebody listens."""
         self._pieces.append(body)
+        if self._is_work and self.status == 200 and not body.startswith(b":"):
+            self._client.heard_at = time.monotonic()
 
     def on_message_complete(self) -> None:
         """The answer is whole."""
@@ -116,41 +171,60 @@ class Answer(asyncio.Protocol):
 
 
 class EngineClient:
-    """Asks the engine that listens at `socket`."""
+    """Asks the engine that listens at `address`."""
 
-    def __init__(self, socket: str) -> None:
-        self.socket = socket
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.open: set[Answer] = set()  # what is on its way
+        self.heard_at = 0.0  # when the engine last gave something that it had worked on
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        *,
+        is_work: bool = False,
     ) -> Answer:
-        """The answer, once its head is there. Whoever drops it before its end closes it. Raises
+        """The answer, once it has begun. Whoever drops it before its end closes it. Raises
         EngineLost.
         """
-        loop = asyncio.get_running_loop()
         try:
-            transport, answer = await loop.create_unix_connection(Answer, self.socket)
+            transport, answer = await self.address.connected(lambda: Answer(self, is_work=is_work))
         except OSError as error:
             raise NobodyListens(type(error).__name__) from error
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n"
+            f"{method} {self.address.prefix}{path} HTTP/1.1\r\n{self.address.head}"
+            f"Connection: close\r\n"
             f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         transport.write(head.encode("latin-1") + body)
         try:
-            await answer.head()
+            await answer.begun()
         except BaseException:  # a client that left, too
             answer.close()
             raise
         return answer
 
+    def give_up(self, why: str) -> None:
+        """End all that is on its way; whoever waits for it hears why."""
+        for answer in list(self.open):
+            answer.give_up(why)
+
+    async def whole(
+        self, method: str, path: str, body: bytes = b"", *, is_work: bool = False
+    ) -> tuple[int, bytes]:
+        """The status and the body of an answer. Raises EngineLost."""
+        answer = await self.ask(method, path, body, is_work=is_work)
+        try:
+            return answer.status, await answer.body()
+        finally:
+            answer.close()
+
     async def told(self, path: str, body: bytes | None = None) -> Any:
         """The JSON that the engine answers with to a GET, or to a POST of `body`; None where it
         refuses. Raises EngineLost.
         """
-        answer = await (self.ask("GET", path) if body is None else self.ask("POST", path, body))
-        try:
-            raw = await answer.body()
-        finally:
-            answer.close()
-        return json.loads(raw) if answer.status == 200 else None
+        status, raw = await self.whole("GET" if body is None else "POST", path, body or b"")
+        return json.loads(raw) if status == 200 else None

@@ -1,15 +1,15 @@
 """A request's way to the engine, and the way of its answer back.
 
 Errors of the engine become OpenAI's form, and a stream that breaks ends with an error event, never
-in silence. While the engine is being started again, a request waits for it some seconds.
+in silence. While the engine is being started again, a request waits for it some seconds. The engine
+is one that a supervisor keeps here, or a backend elsewhere.
 """
 
 import asyncio
 import json
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -22,13 +22,38 @@ from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
 from hakaru.serving.refusals import error_fields, error_response
-from hakaru.serving.supervisor import Supervisor
+from hakaru.serving.upstream_errors import Translate, of_engine, status_in
 
 HELD_S: Final = 10.0
 """The longest wait for an engine that is being started again; a small model is back after 0.5 to
 3.8 s.
 """
 T = TypeVar("T")
+
+
+class Upstream(Protocol):
+    """Who answers."""
+
+    @property
+    def state(self) -> str:
+        """Whether it can be asked: `ready`; `loading`: it soon can."""
+
+    @property
+    def n_slots(self) -> int:
+        """How many conversations it answers at once."""
+
+    @property
+    def llama_cpp_model(self) -> str | None:
+        """What a llama.cpp server calls its model; None: it is another server."""
+
+    def client(self) -> EngineClient:
+        """Who asks it. Raises EngineDied where there is nobody to ask."""
+
+    def broken_off(self, how: str) -> tuple[str, str]:
+        """Message and code for an answer that broke off."""
+
+
+U = TypeVar("U", bound=Upstream)
 COUNTING: Final = frozenset(
     {
         "/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens",
@@ -39,47 +64,61 @@ COUNTING: Final = frozenset(
 LOOK_FOR_ENGINE_S: Final = 0.05
 ALIVE_WITHIN_S: Final = 2.0
 _KEPT_HEADERS: Final = frozenset({"content-type", "cache-control"})
-TOO_LARGE: Final = re.compile(r"input .*too large to process", re.IGNORECASE)
-"""How the engine refuses a text to embed or to rank that is longer than the context."""
-AT_FAULT: Final = re.compile(
-    r"compute error|invalid input batch|context size|failed to (?!parse )|std::bad_alloc"
-    r"|.*\bmemory\b",
-    re.IGNORECASE,
-)
-"""How the reasons begin for which the engine is at fault where it answers 500. With any other
-reason it could not make sense of the request. Source: llama.cpp, tools/server/server-context.cpp.
-"""
+FAILED_AT_ONCE: Final = b'data: {"error"'
+"""How a stream begins that has only an error: vLLM sends the head before it works."""
 
 
-class Forwarding:
-    """Requests to the engine that `supervisor` keeps. `queue` requests may wait for their turn.
-    `log` hears what was refused, without its text.
+class Forwarding(Generic[U]):
+    """Requests to `upstream`. `queue` requests may wait for their turn. `log` hears what was
+    refused, without its text. `translate` makes an error of ours from one of its own.
     """
 
     def __init__(
         self,
-        supervisor: Supervisor,
+        upstream: U,
         limits: Limits,
         *,
         queue: int | None = None,
         log: Callable[[str], None] = lambda sentence: None,
+        translate: Translate = of_engine,
     ) -> None:
-        self.supervisor, self._intake, self._log = supervisor, Intake(limits), log
-        self.in_flight = InFlight(supervisor.settings.n_parallel, queue)
+        self.upstream, self._intake, self._log = upstream, Intake(limits), log
+        self._translate = translate
+        self.in_flight = InFlight(upstream.n_slots, queue)
 
     async def forward(self, request: Request, body: bytes | None = None) -> Response:
         """The engine's answer to `request`, or why there is none. `body`: where it was read
         already.
         """
+        answer = await self._counted(request, lambda visit: self._tried(request, body, visit))
+        if answer.status_code >= 400:
+            self._log(f"{request.method} {request.url.path}: {answer.status_code}")
+        return answer
+
+    async def attempt(self, request: Request, body: bytes) -> Response:
+        """The engine's answer to `request`, asked once. Raises EngineLost where none of it came, so
+        that another one can be asked.
+        """
+
+        async def attempted(visit: Visit) -> Response:
+            try:
+                return await self._answer(self.upstream.client(), request, body, visit)
+            except Refused as refusal:
+                return refusal.answer
+
+        return await self._counted(request, attempted)
+
+    async def _counted(
+        self, request: Request, answering: Callable[[Visit], Awaitable[Response]]
+    ) -> Response:
+        """An answer, with which the visit ends, also where it is on its way yet."""
         visit = self.in_flight.enter() if request.method == "POST" else Visit(None)
         answer: Response | None = None
         try:
-            answer = await self._tried(request, body, visit)
+            answer = await answering(visit)
         finally:
-            if not isinstance(answer, _Relayed):
+            if not isinstance(answer, Relayed):
                 visit.leave()
-        if answer.status_code >= 400:
-            self._log(f"{request.method} {request.url.path}: {answer.status_code}")
         return answer
 
     async def _tried(self, request: Request, read: bytes | None, visit: Visit) -> Response:
@@ -87,13 +126,13 @@ class Forwarding:
         try:
             await self._ready()
             body = await self._intake.body(request) if read is None else read
-            client = self._client()
+            client = self.upstream.client()
             try:
                 return await self._answer(client, request, body, visit)
             except NobodyListens:  # the engine has just died: it heard nothing of the request
                 await self._missed(client)
                 await self._ready()
-                return await self._answer(self._client(), request, body, visit)
+                return await self._answer(self.upstream.client(), request, body, visit)
         except EngineLost as error:
             return self._no_answer(error)
         except EngineDied:  # for good, after it was ready
@@ -105,7 +144,7 @@ class Forwarding:
         """Whether the engine answers now; one that was stopped or hangs does not."""
         try:
             async with asyncio.timeout(ALIVE_WITHIN_S):
-                return await self._client().told("/health") is not None
+                return await self.upstream.client().told("/health") is not None
         except (EngineDied, EngineLost, TimeoutError):
             return False
 
@@ -113,38 +152,34 @@ class Forwarding:
         """What the engine tells of its models. Raises Refused."""
         await self._ready()
         try:
-            models: list[dict[str, Any]] = (await self._client().told("/v1/models"))["data"]
+            models: list[dict[str, Any]] = (await self.upstream.client().told("/v1/models"))["data"]
         except (EngineDied, EngineLost) as error:
             raise Refused(self._no_answer(error)) from error
         return models
 
     def _no_answer(self, error: Exception) -> Response:
-        return error_response(503, *_broken_off(self.supervisor, str(error)))
-
-    def _client(self) -> EngineClient:
-        """Who asks the engine that there is now. Raises EngineDied where there is none."""
-        return EngineClient(str(self.supervisor.server.socket))
+        return error_response(503, *self.upstream.broken_off(str(error)))
 
     async def _missed(self, client: EngineClient) -> None:
         """Return when the supervisor has missed the engine that `client` asked, which has just
         died.
         """
         began = time.monotonic()
-        while time.monotonic() - began < ALIVE_WITHIN_S and self.supervisor.state == "ready":
-            if client.socket != self._client().socket:
+        while time.monotonic() - began < ALIVE_WITHIN_S and self.upstream.state == "ready":
+            if client.address != self.upstream.client().address:
                 return
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
 
     async def _ready(self) -> None:
         """Return when the engine is up, perhaps after a wait. Raises Refused."""
         began = time.monotonic()
-        while self.supervisor.state == "loading" and time.monotonic() - began < HELD_S:
+        while self.upstream.state == "loading" and time.monotonic() - began < HELD_S:
             await asyncio.sleep(LOOK_FOR_ENGINE_S)
-        if self.supervisor.state != "ready":
+        if self.upstream.state != "ready":
             raise Refused(self._not_ready())
 
     def _not_ready(self) -> Response:
-        message = f"the model is {self.supervisor.state}; try again"
+        message = f"the model is {self.upstream.state}; try again"
         return error_response(503, message, code="loading")
 
     async def _answer(
@@ -152,17 +187,21 @@ class Forwarding:
     ) -> Response:
         """The engine's answer. Raises Refused and EngineLost."""
         path, content_type = request.url.path, request.headers.get("content-type", "")
-        async with self._intake.admitted(client, path, body) as body:
-            if path not in COUNTING:
+        works = request.method == "POST" and path not in COUNTING
+        async with self._intake.admitted(client, path, body) as for_engine:
+            body = for_engine if self.upstream.llama_cpp_model else body
+            if works:
                 _take_place(visit)
-            asked = client.ask(request.method, path, body, content_type)
+            asked = client.ask(request.method, path, body, content_type, is_work=works)
             answer = await unless_gone(request, asked)
         if answer is None:
             return Response(status_code=499)  # nobody reads it
-        if answer.status >= 400:
-            return _translated(answer.status, await answer.body())
-        pieces = self._pieces(client, answer, path, body)
-        return _Relayed(answer, pieces, self.supervisor, visit)
+        if answer.status >= 300:
+            return self._translate(answer.status, await answer.body(), answer.headers)
+        if answer.first.startswith(FAILED_AT_ONCE):
+            event = (await answer.body()).partition(b"\n")[0].removeprefix(b"data: ")
+            return self._translate(status_in(event), event, answer.headers)
+        return Relayed(answer, self._pieces(client, answer, path, body), self.upstream, visit)
 
     def _pieces(
         self, client: EngineClient, answer: Answer, path: str, body: bytes
@@ -172,13 +211,12 @@ class Forwarding:
         if path == response_events.PATH:
             events = response_events.ResponseEvents(body, self._intake.limits.n_ctx)
             return events.rewritten(answer.pieces(), is_stream=is_stream)
-        if path == message_start.PATH and is_stream:
+        if path == message_start.PATH and is_stream and (name := self.upstream.llama_cpp_model):
 
             async def n_prompt() -> int:
                 counted = await client.told(f"{message_start.PATH}/count_tokens", body)
                 return int(counted["input_tokens"])
 
-            name = self.supervisor.mode.alias or self.supervisor.path.stem
             return message_start.with_start(answer.pieces(), name, n_prompt)
         return answer.pieces()
 
@@ -213,18 +251,18 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-class _Relayed(StreamingResponse):
+class Relayed(StreamingResponse):
     """The engine's answer, which goes on to the client in `pieces`; if it breaks off, an error
     event says so. With it `visit` ends, however it ends.
     """
 
     def __init__(
-        self, answer: Answer, pieces: AsyncIterator[bytes], supervisor: Supervisor, visit: Visit
+        self, answer: Answer, pieces: AsyncIterator[bytes], upstream: Upstream, visit: Visit
     ) -> None:
         headers = {k: v for k, v in answer.headers.items() if k in _KEPT_HEADERS}
         super().__init__(pieces, answer.status, headers)
         self._pieces = pieces
-        self._answer, self._supervisor, self._visit = answer, supervisor, visit
+        self._answer, self._upstream, self._visit = answer, upstream, visit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starlette's own makes two tasks for each answer, and has no word for what breaks off."""
@@ -244,7 +282,9 @@ class _Relayed(StreamingResponse):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 is_answered, last = True, b""
             except EngineLost as broken:
-                message, code = _broken_off(self._supervisor, str(broken))
+                if gone.done():  # it was closed here
+                    return
+                message, code = self._upstream.broken_off(str(broken))
                 error = error_fields(503, message, code)
                 last = f"data: {json.dumps({'error': error})}\n\n".encode()
             await send({"type": "http.response.body", "body": last})
@@ -252,36 +292,3 @@ class _Relayed(StreamingResponse):
             self._visit.leave(is_answered=is_answered)
             gone.cancel()
             self._answer.close()
-
-
-def _broken_off(supervisor: Supervisor, how: str) -> tuple[str, str]:
-    """Message and code for an answer that broke off."""
-    if supervisor.state == "stopped":
-        return "the server was stopped before the answer was done", "server_stopped"
-    return (
-        f"the engine ended in the middle of the answer ({how}); it is being restarted",
-        "engine_died",
-    )
-
-
-def _translated(status: int, body: bytes) -> Response:
-    """The engine's error in OpenAI's form; the error of a prompt that is too long has both
-    numbers.
-    """
-    try:
-        error = json.loads(body)["error"]
-        message, kind = str(error["message"]), str(error.get("type", ""))
-    except (ValueError, KeyError, TypeError):
-        return error_response(
-            status,
-            body.decode(errors="replace")[:500] or "the engine gave no reason",
-            code="engine_error",
-        )
-    if TOO_LARGE.match(message):
-        return error_response(400, message, code="context_length_exceeded")
-    if status == 500 and not AT_FAULT.match(message):
-        return error_response(400, message, code="invalid_value")
-    if kind == "exceed_context_size_error":
-        numbers = {key: error[key] for key in ("n_prompt_tokens", "n_ctx") if key in error}
-        return error_response(400, message, code="context_length_exceeded", **numbers)
-    return error_response(status, message, code=kind or "engine_error")

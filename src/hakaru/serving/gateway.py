@@ -19,6 +19,7 @@ from hakaru.serving.callers import who_may_ask
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.forwarding import Forwarding
 from hakaru.serving.intake import Refused
+from hakaru.serving.kept_engine import KeptEngine
 from hakaru.serving.openapi import openapi
 from hakaru.serving.refusals import error_response
 from hakaru.serving.supervisor import Supervisor
@@ -40,7 +41,7 @@ ANSWERED: Final[dict[Gives, tuple[str, ...]]] = {
 
 
 def make_gateway(
-    engine: Forwarding,
+    engine: Forwarding[KeptEngine],
     pages: Sequence[BaseRoute] = (),
     origins: Sequence[str] = (),
     entrance: Entrance = ON_THIS_MACHINE,
@@ -59,12 +60,12 @@ def make_gateway(
 class _Endpoints(Struct, frozen=True):
     """What a server answers by itself, and what its engine answers."""
 
-    engine: Forwarding
+    engine: Forwarding[KeptEngine]
 
     @property
     def supervisor(self) -> Supervisor:
         """Who keeps the engine alive."""
-        return self.engine.supervisor
+        return self.engine.upstream.supervisor
 
     @property
     def answered(self) -> tuple[str, ...]:

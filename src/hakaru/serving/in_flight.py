@@ -41,11 +41,16 @@ class InFlight:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._n_slots, self._clock = n_slots, clock
-        self._n_places = n_slots + (QUEUE_PER_SLOT * n_slots if n_queue is None else n_queue)
+        self.n_slots, self._n_queue, self._clock = n_slots, n_queue, clock
+        self.n_answered = 0  # to their ends, without an error
         self._n = self._n_asked = 0
         self._mean_s: float | None = None  # of an answer, from its place in the queue to its end
         self._since = clock()  # when the last request ended
+
+    @property
+    def n(self) -> int:
+        """Requests that take a place, or soon will."""
+        return self._n
 
     @property
     def is_idle(self) -> bool:
@@ -64,7 +69,7 @@ class InFlight:
 
     def as_json(self) -> dict[str, Any]:
         """What `/health` tells."""
-        answering = min(self._n_asked, self._n_slots)
+        answering = min(self._n_asked, self.n_slots)
         idle_s = self.idle_s
         return {
             "answering": answering,
@@ -86,9 +91,15 @@ class InFlight:
             return
         self._n_asked -= 1
         if is_answered:
+            self.n_answered += 1
             took_s = self._since - asked_at
             mean_s = took_s if self._mean_s is None else self._mean_s
             self._mean_s = mean_s + WEIGHT * (took_s - mean_s)
+
+    @property
+    def _n_places(self) -> int:
+        queue = QUEUE_PER_SLOT * self.n_slots if self._n_queue is None else self._n_queue
+        return self.n_slots + queue
 
     def _retry_after_s(self) -> int:
         """When the next place should be free. So many places, each taken for the mean time, become

@@ -95,8 +95,8 @@ class Intake:
             yield body
             return
         async with _turn(self._tokenizing, n_bytes) as leave:
-            if n_bytes > self.limits.surely_short:
-                await self._check(client, request, body)
+            if n_bytes > self.limits.surely_short and (n_ctx := self.limits.n_ctx):
+                await self._check(client, request, body, n_ctx)
             asyncio.get_running_loop().call_later(
                 TOKENIZED_S + TOKENIZED_S_PER_BYTE * n_bytes, leave
             )
@@ -111,29 +111,30 @@ class Intake:
             self._tools = props.get("chat_template_caps", {}).get("supports_tools") is not False
         return self._tools
 
-    async def _check(self, client: EngineClient, request: schemas.Request, body: bytes) -> None:
+    async def _check(
+        self, client: EngineClient, request: schemas.Request, body: bytes, n_ctx: int
+    ) -> None:
         """Raises Refused for a prompt that surely has more tokens than the context."""
         for prompt in await prompts_of(client, request, body):
             least = self.limits.least_tokens(prompt)
             if (
-                least <= self.limits.n_ctx
+                least <= n_ctx
                 and isinstance(prompt, str)
                 and len(prompt.encode()) > self.limits.at_once
             ):
-                least = await self._counted(client, prompt)
-            if least > self.limits.n_ctx:
+                least = await self._counted(client, prompt, n_ctx)
+            if least > n_ctx:
                 raise Refused(
                     error_response(
                         400,
-                        f"the prompt has at least {least} tokens, but the context has "
-                        f"{self.limits.n_ctx}",
+                        f"the prompt has at least {least} tokens, but the context has {n_ctx}",
                         "context_length_exceeded",
                         n_prompt_tokens=least,
-                        n_ctx=self.limits.n_ctx,
+                        n_ctx=n_ctx,
                     )
                 )
 
-    async def _counted(self, client: EngineClient, text: str) -> int:
+    async def _counted(self, client: EngineClient, text: str, n_ctx: int) -> int:
         """How many tokens `text` has at least. The engine counts piece by piece, until the sum is
         above the context.
         """
@@ -143,12 +144,14 @@ class Intake:
             if counted is None:
                 return 0
             least += max(0, len(counted["tokens"]) - LOST_AT_CUTS)
-            if least > self.limits.n_ctx:
+            if least > n_ctx:
                 break
         return least
 
     def _too_long(self, n_bytes: int) -> Refused:
         limits = self.limits
+        if limits.n_ctx is None:
+            return Refused(too_large(n_bytes, limits.max_body))
         return Refused(
             error_response(
                 400,

@@ -81,20 +81,24 @@ def remove(name: str) -> None:
         _keep(keys)
 
 
-def keys_in(path: Path) -> list[str]:
-    """The keys in a file, one a line; what follows a # is left out. Raises Misuse."""
+def keys_in(path: Path, option: str = "`api_key_file`") -> list[str]:
+    """The keys in a file that `option` names, one a line; what follows a # is left out. Raises
+    Misuse.
+    """
     try:
         text = text_of(path, path.read_bytes())
     except OSError as error:
         raise Misuse(
-            "`api_key_file` {path}: cannot be read ({reason}); name a file with a key on each "
-            "line.",
+            "{option} {path}: cannot be read ({reason}); name a file with a key on each line.",
+            option=option,
             path=path,
             reason=system_reason(error),
         ) from error
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     if not (keys := [line for line in lines if line]):
-        raise Misuse("`api_key_file` {path}: holds no key; write one on each line.", path=path)
+        raise Misuse(
+            "{option} {path}: holds no key; write one on each line.", option=option, path=path
+        )
     return keys
 
 

@@ -55,7 +55,7 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 class Limits(Struct, frozen=True, kw_only=True):
     """The limits of one server."""
 
-    n_ctx: int  # tokens of context of one conversation
+    n_ctx: int | None  # tokens of context of one conversation; None: others know, and check it
     longest: int | None  # bytes of the longest token; None if that proves nothing about a prompt
     max_body: int  # bytes of a request's body
     at_once: int  # bytes of text that are tokenized at the same time
@@ -63,6 +63,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     @property
     def surely_short(self) -> int:
         """Bytes of a body up to which nothing is counted: its text could fit, and is cheap."""
+        if self.n_ctx is None:
+            return self.at_once
         return min(self.n_ctx * (self.longest or LONGEST_ASSUMED), self.at_once)
 
     def least_tokens(self, prompt: Any) -> int:
@@ -73,6 +75,10 @@ class Limits(Struct, frozen=True, kw_only=True):
         ]
         tokens = sum(type(part) is int for part in parts)
         return tokens + (sum(-(-n // self.longest) for n in texts) if self.longest else 0)
+
+
+ELSEWHERE: Final = Limits(n_ctx=None, longest=None, max_body=MAX_BODY, at_once=MAX_BODY)
+"""Of a model that another server has: nothing is tokenized here."""
 
 
 def limits_of(model: Model, settings: ContextSettings, *, sees: bool = False) -> Limits:

@@ -22,6 +22,7 @@ from hakaru.errors import HakaruError
 from hakaru.planning.to_load import NothingLoaded
 from hakaru.serving.forwarding import Forwarding, unless_gone
 from hakaru.serving.intake import Refused
+from hakaru.serving.kept_engine import KeptEngine
 from hakaru.serving.loading_thread import LoadingThread
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.making_room import Plan, left, planned
@@ -83,7 +84,7 @@ class OnDemand:
     @asynccontextmanager
     async def engine(
         self, resident: Resident, request: Request
-    ) -> AsyncIterator[tuple[Forwarding, Change] | None]:
+    ) -> AsyncIterator[tuple[Forwarding[KeptEngine], Change] | None]:
         """A block in which the model is loaded, after a wait if need be; what it is given is None
         if the client left meanwhile. Raises Refused.
         """

@@ -14,6 +14,7 @@ from hakaru.planning.answer import Fit
 from hakaru.servers import Deployment, engine_bytes
 from hakaru.serving.entrance import Entrance
 from hakaru.serving.forwarding import Forwarding
+from hakaru.serving.kept_engine import KeptEngine
 from hakaru.serving.limits import Limits, limits_of
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.serve import ToServe
@@ -34,7 +35,7 @@ class Resident:
         self.name = what.mode.name_of(what.model.path)
         self.limits: Limits = limits_of(what.model, what.settings)
         self.fit: Fit | None = None  # the plan by which it is loaded
-        self.engine: Forwarding | None = None
+        self.engine: Forwarding[KeptEngine] | None = None
         self.n_wanting = 0  # requests that name it, and have no answer on its way yet
         self._supervisor: Supervisor | None = None
         self.deployment = Deployment(
@@ -46,7 +47,7 @@ class Resident:
     @property
     def is_ready(self) -> bool:
         """True if a request can go to the engine, or soon can."""
-        return self.engine is not None and self.engine.supervisor.state in {"ready", "loading"}
+        return self.engine is not None and self.engine.upstream.state in {"ready", "loading"}
 
     @property
     def is_idle(self) -> bool:
@@ -61,7 +62,9 @@ class Resident:
     def as_json(self) -> dict[str, Any]:
         """What `/health` tells of it."""
         if self.engine:
-            return {"status": self.engine.supervisor.state} | self.engine.in_flight.as_json()
+            return {
+                "status": self.engine.upstream.supervisor.state
+            } | self.engine.in_flight.as_json()
         state = "loading" if self.n_wanting else "unloaded"
         return {"status": state, "answering": 0, "waiting": self.n_wanting, "idle_s": None}
 
@@ -70,7 +73,10 @@ class Resident:
         if not (self.engine and self.fit):
             return None
         return Loaded(
-            supervisor=self.engine.supervisor, fit=self.fit, machine=machine, entrance=entrance
+            supervisor=self.engine.upstream.supervisor,
+            fit=self.fit,
+            machine=machine,
+            entrance=entrance,
         )
 
     def start(
@@ -101,7 +107,9 @@ class Resident:
         check_load(supervisor, self.what.model, fit, session)
         remember_new()
         self.fit, self.limits = fit, limits_of(self.what.model, fit.settings)
-        self.engine = Forwarding(supervisor, self.limits, queue=self._queue, log=log.gateway)
+        self.engine = Forwarding(
+            KeptEngine(supervisor), self.limits, queue=self._queue, log=log.gateway
+        )
         supervisor.on_again = self._announce_loaded
         self._announce_loaded()
 

@@ -20,10 +20,10 @@ _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder()
 
 class ResponseEvents:
     """Rewrites one answer to a request with this `body`, where a conversation has `n_ctx` tokens
-    of context. What stands there already is left as it is.
+    of context (None: that is not known). What stands there already is left as it is.
     """
 
-    def __init__(self, body: bytes, n_ctx: int) -> None:
+    def __init__(self, body: bytes, n_ctx: int | None) -> None:
         asked: dict[str, Any] = _decoder.decode(body)
         self._limit, self._n_ctx = asked.get("max_output_tokens"), n_ctx
         self._n_events = 0
@@ -81,7 +81,8 @@ class ResponseEvents:
         """`response`, which says that it was cut where it was."""
         usage = response.get("usage") or {}
         n, total = usage.get("output_tokens", 0), usage.get("total_tokens", 0)
-        is_cut = (self._limit is not None and n >= self._limit) or total >= self._n_ctx
+        is_full = self._n_ctx is not None and total >= self._n_ctx
+        is_cut = (self._limit is not None and n >= self._limit) or is_full
         if is_cut and response.get("status") == "completed":
             response["status"] = "incomplete"
             response["incomplete_details"] = {"reason": "max_output_tokens"}

@@ -69,6 +69,8 @@ class Serving(Struct, frozen=True, kw_only=True):
     ended: threading.Event = field(default_factory=threading.Event)
     front: "Front | None" = None  # None where it is not new
     names: tuple[str, ...] = ()  # of the models, where there are several
+    backends: tuple[str, ...] = ()  # URLs of the servers that answer, where none does here
+    leave: tuple[str, ...] = ()  # those of them that are other machines: they read every prompt
 
     @property
     def url(self) -> str:
@@ -219,12 +221,13 @@ def _front(loaded: Loaded, at: Address) -> "Front":
     from hakaru.serving.forwarding import Forwarding
     from hakaru.serving.front import Front  # a web framework, which nobody else needs
     from hakaru.serving.gateway import make_gateway
+    from hakaru.serving.kept_engine import KeptEngine
     from hakaru.serving.limits import limits_of
 
     fit, supervisor = loaded.fit, loaded.supervisor
     limits = limits_of(fit.model, fit.settings, sees=supervisor.mode.projector is not None)
     routes = at.pages(loaded) if at.pages else ()
-    engine = Forwarding(supervisor, limits, queue=at.queue, log=at.log.gateway)
+    engine = Forwarding(KeptEngine(supervisor), limits, queue=at.queue, log=at.log.gateway)
     gateway = make_gateway(engine, routes, at.origins, at.entrance)
     return Front(gateway, supervisor, at.entrance.certificate)
 

@@ -76,7 +76,7 @@ class _Endpoints(Struct, frozen=True):
         self.intake.limits = _widest(self.models)  # models may have come
         try:
             body = await self.intake.body(request)
-            resident = self._named(_model_in(body))
+            resident = self._named(model_in(body))
             gives = resident.what.mode.gives
             if request.url.path not in (*COUNTED, *ANSWERED[gives]):
                 return _unsupported(request.url.path, resident)
@@ -101,7 +101,7 @@ class _Endpoints(Struct, frozen=True):
     async def unload(self, request: Request) -> Response:
         """Free the memory of the model that the request names, unless it answers now."""
         try:
-            resident = self._named(_model_in(await self.intake.body(request)))
+            resident = self._named(model_in(await self.intake.body(request)))
         except Refused as refusal:
             return refusal.answer
         await self.models.unload_idle(lambda r: r is resident, "somebody asked for that")
@@ -155,7 +155,7 @@ def _widest(models: OnDemand) -> Limits:
     return max((r.limits for r in models.residents), key=lambda limits: limits.max_body)
 
 
-def _model_in(body: bytes) -> str | None:
+def model_in(body: bytes) -> str | None:
     """The name in a request. Raises Refused for a body that is none."""
     try:
         return msgspec.json.decode(body, type=Named).model

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
 
+from hakaru.cli.called import given
 from hakaru.cli.next_steps import after_dry_run, english_only, words_typed
-from hakaru.cli.options import ContextOptions, HandOptions, ServingOptions
+from hakaru.cli.options import BackendOptions, ContextOptions, HandOptions, ServingOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.service_unit import absolute, how_to_start, service_unit, stops_within_s
@@ -37,12 +38,20 @@ OF_ADDRESS: Final = frozenset(
     ("--generate", "--host", "--port", "--api-key-file", "--insecure", "--private", "--tls-key")
 )
 """Options that a container has its own values for."""
+OF_BACKENDS: Final = frozenset(
+    (
+        "--allow-origin", "--api-key", "--api-key-file", "--backend", "--backend-key-file",
+        "--backend-timeout", "--drain", "--host", "--insecure", "--port", "--queue", "--tls-cert",
+        "--tls-key", "--trust-network",
+    )
+)  # fmt: skip
+"""Options of a gateway before servers elsewhere."""
 DRAIN_S: Final = 10.0
 """How long answers on their way may go on after SIGTERM."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(ContextOptions, HandOptions, ServingOptions):
+class ServeOptions(ContextOptions, HandOptions, ServingOptions, BackendOptions):
     """`hakaru serve`."""
 
     models: tuple[str, ...]
@@ -66,6 +75,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
     """Serve models until Ctrl-C."""
     if options.json and not options.dry_run:
         raise Misuse("--json goes with `dry_run` here: it prints the plan; leave it out to serve.")
+    _check_what(options)
     if options.are_several:
         _check_several(options)
     entrance = options.entrance()
@@ -77,6 +87,8 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
     if options.dry_run:
         return _plan(options, session)
     drain_s = options.drain_s
+    if options.backend:
+        return stay(_elsewhere(options, session, entrance), has_pages=False, drain_s=drain_s)
     if options.are_several:
         several = _several(options, session, entrance, pages)
         return stay(several, has_pages=pages is not None, drain_s=drain_s)
@@ -96,6 +108,40 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         **options.as_context(),
     )
     return stay(serving, has_pages=pages is not None, drain_s=drain_s)
+
+
+def _check_what(options: ServeOptions) -> None:
+    """Raises Misuse where nothing is named to be served, or what does not go together."""
+    if not options.backend:
+        if not options.models:
+            raise Misuse("name a model to serve, or servers that answer instead with `backend`.")
+        if options.backend_key_file:
+            raise Misuse("`backend_key_file` goes with `backend`.")
+        return
+    if wrong := [*options.models, *(option for option in given() if option not in OF_BACKENDS)]:
+        raise Misuse(
+            "{options}: not with `backend`, which has a model already; leave it out, or say it "
+            "where the backend is started.",
+            options=listed(wrong),
+        )
+
+
+def _elsewhere(
+    options: ServeOptions, session: Session, entrance: Entrance
+) -> AbstractContextManager[Serving]:
+    from hakaru.serving.serve_backends import serve_backends  # it needs a web framework
+
+    return serve_backends(
+        options.backend,
+        key_file=options.backend_key_file,
+        trust_network=options.trust_network,
+        silent_s=parse_seconds(options.backend_timeout),
+        port=options.port,
+        allow_origin=options.allow_origin,
+        queue=options.queue,
+        entrance=entrance,
+        session=session,
+    )
 
 
 def _check_several(options: ServeOptions) -> None:
@@ -264,6 +310,14 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
         yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
     if serving.gives != "text":
         return
+    if serving.leave:
+        yield say("Prompts leave this machine: they go to {urls}.", urls=listed(serving.leave))
+    elif serving.backends:
+        yield say(
+            "Prompts go to {urls}, on this machine; where a tunnel leads from there, hakaru does "
+            "not see.",
+            urls=listed(serving.backends),
+        )
     if serving.deployment.key:
         yield say("For programs: any OpenAI client, base_url {url}, with your key", url=url)
     else:

@@ -9,7 +9,7 @@ from hakaru.cli.paste import pasted
 from hakaru.errors import Misuse, ModelNotFound
 from hakaru.language import listed, say
 from hakaru.servers import Deployment, running
-from hakaru.servers.ending import end, unload
+from hakaru.servers.ending import drain, end, unload
 from hakaru.servers.named import is_called, named
 
 
@@ -30,7 +30,9 @@ def run(options: StopOptions) -> int:
         raise Misuse("name one server, by its model or its port, or all of them with --all.")
     if (word := options.server) is not None:
         models = named(word, servers)
-        if len(models) > 1 and word != str(models[0].port):
+        if backend := next((model for model in models if model.backend == word), None):
+            return _drain(backend)
+        if len(models) > 1 and word != str(models[0].port) and not models[0].backend:
             return _unload(next(model for model in models if is_called(model, word)))
         return _end(models)
     if not servers:
@@ -60,6 +62,19 @@ def _unload(model: Deployment) -> int:
             say("Unloaded: {model}. The next request that names it loads it again.", model=name)
         )
     next_step(pasted("hakaru", "stop", str(port)))
+    return 0
+
+
+def _drain(backend: Deployment) -> int:
+    """Send one of several backends nothing more; the gateway goes on. Raises MachineError."""
+    drain(backend)
+    print_text(
+        say(
+            "{backend} gets no more requests; those that it answers go on to their ends.",
+            backend=backend.backend,
+        )
+    )
+    next_step(pasted("hakaru", "ps"))
     return 0
 
 

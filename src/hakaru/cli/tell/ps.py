@@ -19,9 +19,14 @@ _STYLES: Final = {"ready": "green", "loading": "yellow", NOT_LOADED: ""}
 
 def print_holdings(holdings: Sequence[Holding], strangers: Sequence[Stranger]) -> None:
     """The servers, the others, and what to type next."""
-    if holdings:
-        show_table(servers_table(holdings))
-    else:
+    here = [holding for holding in holdings if not holding.server.backend]
+    elsewhere = [holding for holding in holdings if holding.server.backend]
+    if here:
+        show_table(servers_table(here))
+    if elsewhere:
+        print_text(say("Backends that answer for servers of hakaru's:"))
+        show_table(backends_table(elsewhere))
+    if not holdings:
         print_text(say("No server of hakaru's runs on this machine."))
         print_text(say("To start one: {command}", command=whole("hakaru serve MODEL.gguf")))
     if strangers:
@@ -49,6 +54,44 @@ def servers_table(holdings: Sequence[Holding]) -> Table:
     sizes = [n for s in holdings for n in (s.ram_bytes, *(u.bytes for u in s.gpus)) if n]
     unit = common_unit(*(sizes or [0]))
     return Table(columns, [_row(holding, gpus, unit) for holding in holdings])
+
+
+def backends_table(holdings: Sequence[Holding]) -> Table:
+    """One row for each backend of each server."""
+    columns = [
+        Column(say("backend"), left=True, overhangs=True),
+        Column(say("model"), left=True, below=2),
+        Column(say("port"), below=1),
+        Column(say("state"), left=True, below=1),
+        Column(say("answers"), below=1),
+        Column(say("answered"), below=3),
+        Column(say("errors"), below=2),
+        Column(say("prompts"), left=True, below=1),
+    ]
+    rows: list[list[str | Cell]] = [
+        [
+            str(holding.server.backend),
+            holding.server.model,
+            str(holding.server.port),
+            Cell(_state(holding.state), style=_STYLES.get(holding.state, "red")),
+            _answers(holding),
+            _count(holding.n_answered),
+            _count(holding.n_failed),
+            _where(holding.is_on_this_machine),
+        ]
+        for holding in holdings
+    ]
+    return Table(columns, rows)
+
+
+def _count(n: int | None) -> str:
+    return "?" if n is None else f"{n:,}"
+
+
+def _where(is_on_this_machine: bool | None) -> str:
+    if is_on_this_machine is None:
+        return "?"
+    return say("stay on loopback") if is_on_this_machine else say("leave this machine")
 
 
 def strangers_table(strangers: Sequence[Stranger]) -> Table:
@@ -111,6 +154,8 @@ def _state(state: str) -> str:
         "silent": say("hangs"),
         "failed": say("failed"),
         "stopped": say("is stopping"),
+        "lost": say("lost"),
+        "draining": say("draining"),
         NOT_LOADED: say("not loaded"),
         NO_ANSWER: say("no answer"),
     }.get(state, state)

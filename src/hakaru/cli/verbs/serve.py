@@ -8,6 +8,7 @@ from hakaru.cli.called import browser
 from hakaru.cli.completing import model_names
 from hakaru.cli.parameters import (
     PATH,
+    backend_options,
     context_options,
     dry_run_option,
     hand_options,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=model_names)
+@click.argument("models", metavar="MODEL...", nargs=-1, shell_complete=model_names)
 @context_options
 @hand_options
 @memory_option
@@ -47,11 +48,12 @@ if TYPE_CHECKING:
 )
 @trust_option
 @click.option("--restart", is_flag=True, help="Begin again when a worker of the cluster is lost.")
+@backend_options
 @dry_run_option
 @json_option
 @taking
 def serve(options: "ServeOptions") -> int:
-    """Serve a model at 127.0.0.1 for any OpenAI client, or several, loaded as they are asked."""
+    """Serve a model at 127.0.0.1 for any OpenAI client, or several, or what runs elsewhere."""
     from hakaru.cli.commands import serve as command
 
     return command.run(options, pages=browser().pages)
