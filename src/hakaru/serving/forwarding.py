@@ -201,24 +201,34 @@ class Forwarding(Generic[U]):
         if answer.first.startswith(FAILED_AT_ONCE):
             event = (await answer.body()).partition(b"\n")[0].removeprefix(b"data: ")
             return self._translate(status_in(event), event, answer.headers)
-        return Relayed(answer, self._pieces(client, answer, path, body), self.upstream, visit)
+        n_ctx, name = self._intake.limits.n_ctx, self.upstream.llama_cpp_model
+        pieces = _pieces_of(answer, client, path, body, n_ctx, name)
+        return Relayed(answer, pieces, self.upstream, visit)
 
-    def _pieces(
-        self, client: EngineClient, answer: Answer, path: str, body: bytes
-    ) -> AsyncIterator[bytes]:
-        """What a client gets of the engine's `answer` to a request with this `body`."""
-        is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
-        if path == response_events.PATH:
-            events = response_events.ResponseEvents(body, self._intake.limits.n_ctx)
-            return events.rewritten(answer.pieces(), is_stream=is_stream)
-        if path == message_start.PATH and is_stream and (name := self.upstream.llama_cpp_model):
 
-            async def n_prompt() -> int:
-                counted = await client.told(f"{message_start.PATH}/count_tokens", body)
-                return int(counted["input_tokens"])
+def _pieces_of(
+    answer: Answer,
+    client: EngineClient,
+    path: str,
+    body: bytes,
+    n_ctx: int | None,
+    name: str | None,
+) -> AsyncIterator[bytes]:
+    """What a client gets of `answer` to a request with this `body`. `name` is that of a model of
+    llama.cpp's.
+    """
+    is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
+    if path == response_events.PATH:
+        events = response_events.ResponseEvents(body, n_ctx)
+        return events.rewritten(answer.pieces(), is_stream=is_stream)
+    if path == message_start.PATH and is_stream and name:
 
-            return message_start.with_start(answer.pieces(), name, n_prompt)
-        return answer.pieces()
+        async def n_prompt() -> int:
+            counted = await client.told(f"{message_start.PATH}/count_tokens", body)
+            return int(counted["input_tokens"])
+
+        return message_start.with_start(answer.pieces(), name, n_prompt)
+    return answer.pieces()
 
 
 def _take_place(visit: Visit) -> None:
