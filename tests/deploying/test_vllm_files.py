@@ -26,6 +26,7 @@ from hakaru.deploying.bundle import Bundle
 from hakaru.deploying.deploy import deploy
 from hakaru.deploying.manifest import as_yaml, kubernetes_name
 from hakaru.errors import DoesNotFit, Misuse
+from hakaru.vllm.parallel import Parallel
 
 yaml: Any = import_module("yaml")
 TWO = """
@@ -67,8 +68,15 @@ def over_two(cluster: Path, target: str, *, weights: str | None = None) -> Bundl
 
 
 def in_replicas(cluster: Path, target: str, *, users: int = 20) -> Bundle:
-    """Qwen3 8B, which each card holds."""
-    return deploy("qwen3-8b", cluster=cluster, target=target, n_ctx=8192, users=users)  # type: ignore[arg-type]
+    """Qwen3 8B, which each card holds, undivided."""
+    return deploy(
+        "qwen3-8b",
+        cluster=cluster,
+        target=target,  # type: ignore[arg-type]
+        n_ctx=8192,
+        users=users,
+        parallel=Parallel(),
+    )
 
 
 def documents(bundle: Bundle, name: str) -> dict[str, Any]:
