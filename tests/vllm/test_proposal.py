@@ -56,6 +56,16 @@ def test_it_is_divided_where_replicas_hold_too_few() -> None:
     assert [(s.type, s.topology) for s in fit.smaller] == [("fp8", "replicas"), ("awq", "replicas")]
 
 
+def test_what_does_not_fit_holds_users_as_a_smaller_type() -> None:
+    """Also where that one must be divided, too."""
+    fit = fit_vllm("llama-3.3-70b-instruct", hardware="4x RTX 4090", n_ctx=8192, users=20)
+    assert not fit.proposal.fits
+    assert [(s.type, s.topology) for s in fit.smaller] == [
+        ("fp8", "tensor_parallel"), ("awq", "tensor_parallel")
+    ]  # fmt: skip
+    assert 0 < fit.smaller[0].users < fit.smaller[1].users
+
+
 def test_it_is_divided_where_that_saves_many_devices(tmp_path: Path) -> None:
     """The weights of Qwen3 14B fill more than half of a card of 48 GB. What saves less than a
     quarter of the devices is not divided.

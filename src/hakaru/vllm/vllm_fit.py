@@ -160,14 +160,17 @@ def _check_shape(model: Model, served: ServedType, parallel: Parallel) -> None:
 def _smaller(
     model: Model, served: ServedType, place: Cluster, n_ctx: int, proposal: Proposal
 ) -> list[Smaller]:
-    """Smaller types with which a device holds the model by itself, and as many users."""
+    """Smaller types with which more users go in, where not all do; else those with which a device
+    holds the model by itself.
+    """
     if proposal.fits and proposal.topology in {"single", "replicas"}:
         return []
     order = [name for name in SERVED_TYPES if name in {"fp8", "awq"}]
     found = list[Smaller]()
     for name in order[order.index(served.name) + 1 if served.name in order else 0 :]:
         other = propose(model, SERVED_TYPES[name], place, n_ctx, proposal.asked)
-        if other.fits and other.topology in {"single", "replicas"}:
+        is_whole = other.fits and other.topology in {"single", "replicas"}
+        if is_whole or (not proposal.fits and other.users > proposal.users):
             found.append(Smaller(type=name, topology=other.topology, users=other.users))
     return found
 

@@ -37,14 +37,21 @@ def print_vllm_fit(fit: VllmFit) -> None:
     )
     print_text(fit.reason)
     for smaller in fit.smaller:
-        print_text(
+        sentence = (
             say(
+                "As {type} {n:,} users go in: see whether its answers are good enough first.",
+                type=smaller.type,
+                n=smaller.users,
+            )
+            if smaller.topology in {"tensor_parallel", "layer_split"}
+            else say(
                 "As {type} nothing is divided, and {n:,} users go in: see whether its answers are "
                 "good enough first.",
                 type=smaller.type,
                 n=smaller.users,
             )
         )
+        print_text(sentence)
     _print_commands(fit)
 
 
