@@ -29,6 +29,7 @@ from ssh_stand_in import SSH, program, ssh_that_stays_here, sshd
 MIB = 2**20
 _BUFFER = re.compile(r"RPC\d+\[(\S+)\] (model|KV|compute) buffer size = +([\d.]+) MiB")
 SAYS = """#!/bin/sh
+echo Welcome to the attic.
 # What a worker says that is up; it ends with stdin, or does not care.
 printf '{{\\n"version": "%s",\\n"protocol": "8.0.0",\\n"host": "127.0.0.1",' "{version}"
 printf '\\n"port": {port},\\n"pid": %s\\n}}\\n' $$

@@ -83,14 +83,14 @@ class Worker:
         return ssh_command(host_of(self.node), there, *tunnel)
 
     def _hello(self, process: "subprocess.Popen[str]") -> WorkerFacts:
-        """What the worker says first: one JSON object."""
+        """What the worker says first: one JSON object, behind what a shell may say before."""
         assert process.stdout
         timer = threading.Timer(UP_WITHIN_S, process.kill)
         timer.start()
         try:
             told = ""
             for line in process.stdout:
-                told += line
+                told = line if line == "{\n" else told + line
                 if line == "}\n":
                     return facts_told(told)
         finally:
