@@ -415,5 +415,8 @@ def test_one_verb_writes_all_of_it(
     assert run([*words, "--target", "kubernetes"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["kubernetes.yaml", "weights.yaml"]
     said = capsys.readouterr().out
-    assert "kubectl create secret generic qwen3-32b-key --from-file=key=FILE" in said
+    assert (
+        "tr -d '\\n' < FILE | kubectl create secret generic qwen3-32b-key "
+        "--from-file=key=/dev/stdin" in said
+    )
     assert said.splitlines()[-1].endswith("kubectl apply -f kubernetes.yaml")

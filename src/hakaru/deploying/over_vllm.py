@@ -170,7 +170,8 @@ def _steps(plan: VllmFit, wishes: Wishes, weights: str, name: str) -> Iterator[s
     if wishes.target == "ray":
         yield say("On a Ray cluster that runs: {command}", command="serve deploy serve.yaml")
     else:
-        key = f"kubectl create secret generic {site}-key --from-file=key=FILE"
+        make = f"kubectl create secret generic {site}-key --from-file=key=/dev/stdin"
+        key = f"tr -d '\\n' < FILE | {make}"  # a line's end would be part of the key
         yield say("Clients need a key, which stands in none of these files: {command}", command=key)
     brought = f" && kubectl wait --for=condition=complete --timeout=-1s job/{site}-fetch"
     fetch = "kubectl apply -f weights.yaml" + ("" if weights.startswith("/") else brought)
