@@ -61,8 +61,9 @@ def test_what_does_not_fit_holds_users_as_a_smaller_type() -> None:
     fit = fit_vllm("llama-3.3-70b-instruct", hardware="4x RTX 4090", n_ctx=8192, users=20)
     assert not fit.proposal.fits
     assert [(s.type, s.topology) for s in fit.smaller] == [
-        ("fp8", "tensor_parallel"), ("awq", "tensor_parallel")
-    ]  # fmt: skip
+        ("fp8", "tensor_parallel"),
+        ("awq", "tensor_parallel"),
+    ]
     assert 0 < fit.smaller[0].users < fit.smaller[1].users
 
 
