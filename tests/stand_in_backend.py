@@ -87,9 +87,10 @@ class StandIn:
         left = asyncio.ensure_future(reader.read())
         answer = asyncio.ensure_future(self._answer(head, body, writer))
         await asyncio.wait({left, answer}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (left, answer):
+            task.cancel()
+        await asyncio.gather(left, answer, return_exceptions=True)  # a client may have left
         await writer.drain()
-        answer.cancel()
-        left.cancel()
 
     async def _answer(self, head: str, raw: bytes, writer: asyncio.StreamWriter) -> None:
         method, path, _ = head.split(" ", 2)

@@ -178,6 +178,7 @@ class Backend:
             self._endpoint = await give_token(self._client, model, self._endpoint)
 
     def _translated(self, status: int, body: bytes, headers: Mapping[str, str]) -> Response:
-        if status >= 500:
+        answer = of_backend(status, body, headers, is_llama_cpp=self.told.is_llama_cpp)
+        if answer.status_code >= 500:
             self.failed()
-        return of_backend(status, body, headers, is_llama_cpp=self.told.is_llama_cpp)
+        return answer

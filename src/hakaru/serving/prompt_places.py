@@ -30,15 +30,18 @@ CLEARLY: Final = 0.5
 """By how much of its slots a backend must be busier to be left although it knows the beginning."""
 
 
+_ABSENT: Final = Raw(b"null")
+
+
 class _Prompt(Struct):
     """A request of any interface, as far as it is a prompt, in the order in which models read."""
 
-    tools: Raw | None = None
-    system: Raw | None = None
-    instructions: Raw | None = None
-    messages: Raw | None = None
-    prompt: Raw | None = None
-    input: Raw | None = None
+    tools: Raw = _ABSENT
+    system: Raw = _ABSENT
+    instructions: Raw = _ABSENT
+    messages: Raw = _ABSENT
+    prompt: Raw = _ABSENT
+    input: Raw = _ABSENT
 
 
 class Beginning(Struct, frozen=True):
@@ -88,11 +91,9 @@ def _parts(prompt: _Prompt) -> Iterator[bytes]:
         prompt.tools, prompt.system, prompt.instructions,
         prompt.messages, prompt.prompt, prompt.input,
     ):  # fmt: skip
-        if value is None:
-            continue
         if (text := bytes(value)).startswith(b"["):
             yield from map(bytes, msgspec.json.decode(text, type=list[Raw]))
-        else:
+        elif text != b"null":
             yield text
 
 
