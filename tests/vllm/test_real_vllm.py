@@ -13,7 +13,7 @@ from hakaru.models.sources.find import find_model
 from hakaru.vllm.launch import launches
 from hakaru.vllm.parallel import Parallel, why_not
 from hakaru.vllm.rank_weights import MODELLED, weights_by_stage
-from hakaru.vllm.served_type import SERVED_TYPES
+from hakaru.vllm.served_type import SERVED_TYPES, ServedType
 from hakaru.vllm.vllm_fit import VllmFit, fit_vllm
 from hf_configs import hf_config
 from vllm_servers import Started, started
@@ -33,6 +33,12 @@ MODELS = (
     "smollm3-3b",
     "glm-4.5-air",
 )
+QUANTIZED = {
+    "fp8": {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
+    "awq": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True},
+    "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True},
+}
+"""As published checkpoints state it."""
 SHAPES = (Parallel(), Parallel(tp=2), Parallel(tp=4, pp=3), Parallel(tp=8))
 NODES = """
 [[node]]
@@ -59,15 +65,22 @@ def test_every_modelled_architecture_is_among_the_models() -> None:
 
 @pytest.mark.engine
 def test_every_rank_is_as_large_as_the_classes_of_vllm(vllm_python: str) -> None:
-    """To the byte, for every architecture that is modelled, undivided and divided."""
+    """To the byte, for every architecture that is modelled, undivided and divided; and a dense one
+    in every type.
+    """
     cases = [
-        (model, parallel)
+        (model, BF16, parallel)
         for model in models()
         for parallel in SHAPES
         if why_not(model.shape, BF16, parallel) is None
     ]
     assert len(cases) > 30
-    asked = [{"config": hf_config(m), "tp": p.tp, "pp": p.pp} for m, p in cases]
+    dense = read_language_model(find_model("llama-3.2-1b-instruct").path)
+    cases += [(dense, SERVED_TYPES[name], Parallel(tp=2, pp=2)) for name in QUANTIZED]
+    asked = [
+        {"config": hf_config(m) | quantized(served), "tp": p.tp, "pp": p.pp}
+        for m, served, p in cases
+    ]
     told = subprocess.run(
         [vllm_python, str(Path(__file__).parent.parent / "vllm_classes.py")],
         input=json.dumps(asked),
@@ -78,8 +91,16 @@ def test_every_rank_is_as_large_as_the_classes_of_vllm(vllm_python: str) -> None
     )
     assert told.returncode == 0, told.stderr[-3000:]
     theirs = json.loads(told.stdout.splitlines()[-1])
-    for (model, parallel), stages in zip(cases, theirs, strict=True):
-        assert list(weights_by_stage(model, BF16, parallel)) == stages, (model.name, parallel)
+    for (model, served, parallel), stages in zip(cases, theirs, strict=True):
+        ours = list(weights_by_stage(model, served, parallel))
+        assert ours == stages, (model.name, served.name, parallel)
+
+
+def quantized(served: ServedType) -> dict[str, object]:
+    """What config.json says of the type."""
+    if served.name not in QUANTIZED:
+        return {}
+    return {"quantization_config": QUANTIZED[served.name]}
 
 
 @pytest.mark.engine

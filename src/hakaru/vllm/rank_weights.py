@@ -42,8 +42,9 @@ _WHOLE: Final = ("ffn_gate_inp.", "exp_probs_b.")
 _NO_WEIGHTS: Final = ("rope_",)
 _PLACE: Final = re.compile(r"blk\.(\d+)\.(.+)")
 _SCALES_OF_A_LAYER: Final = 16
-"""Four numbers in F32 for attention in FP8, used or not. Source: vLLM, Attention in
-model_executor/layers/attention.
+_MORE_OF_FP8: Final = 8
+"""Four numbers in F32 for attention in FP8, used or not; of an FP8 checkpoint the same again in 16
+bits. Source: vLLM, model_executor/layers/attention and quantization/kv_cache.py.
 """
 
 
@@ -77,7 +78,8 @@ def weights_by_stage(model: Model, served: ServedType, parallel: Parallel) -> tu
 
 def layer_bytes(model: Model, served: ServedType, tp: int) -> tuple[int, ...]:
     """Bytes of each layer on one of `tp` ranks. Raises ModelUnknown."""
-    layers = [_SCALES_OF_A_LAYER] * n_own_layers(model.shape)
+    scales = _SCALES_OF_A_LAYER + (_MORE_OF_FP8 if served.width == "fp8" else 0)
+    layers = [scales] * n_own_layers(model.shape)
     for tensor in model.tensors:
         if (place := _PLACE.match(tensor.name)) and int(place[1]) < len(layers):
             layers[int(place[1])] += _tensor_bytes(model, served, tp, place[2], tensor.shape)

@@ -14,12 +14,12 @@ from msgspec import Struct
 from hakaru.errors import Misuse
 
 N_GROUP: Final = 128
-"""Weights of a row that share a scale (int4), and the side of the square that does (FP8).
+"""Weights of a row that share a scale (AWQ, GPTQ), and the side of the square that does (FP8).
 
 Source: the configurations that most published AWQ, GPTQ and FP8 checkpoints state.
 """
 
-Width = Literal["16 bits", "fp8", "awq", "gptq"]
+Width = Literal["16 bits", "fp8", "int4"]
 
 
 class ServedType(Struct, frozen=True, kw_only=True):
@@ -32,7 +32,9 @@ class ServedType(Struct, frozen=True, kw_only=True):
     def matrix_bytes(self, n_in: int, n_out: int) -> int:
         """Bytes of a matrix of one rank that maps `n_in` to `n_out` values, with its scales.
 
-        Source: vLLM, create_weights in model_executor/layers/quantization/{fp8,awq,gptq}.py.
+        GPTQ is that without an order of activations (`desc_act`), which AWQ is equal to.
+        Source: vLLM, create_weights in model_executor/layers/quantization (fp8.py,
+        auto_awq.py, auto_gptq.py).
         """
         n_weights, n_groups = n_in * n_out, -(-n_in // N_GROUP)
         match self.width:
@@ -40,9 +42,7 @@ class ServedType(Struct, frozen=True, kw_only=True):
                 return 2 * n_weights
             case "fp8":  # a scale in F32 for each square
                 return n_weights + 4 * n_groups * -(-n_out // N_GROUP)
-        scales_and_zeros = n_groups * n_out * 2 + n_groups * n_out // 2
-        order = 4 * n_in if self.width == "gptq" else 0  # the group of each input
-        return n_weights // 2 + scales_and_zeros + order
+        return n_weights // 2 + n_groups * n_out * 2 + n_groups * n_out // 2  # scales and zeros
 
     @property
     def must_divide(self) -> int:
@@ -54,8 +54,8 @@ SERVED_TYPES: Final = {
     "bf16": ServedType(name="bf16", width="16 bits", dtype="bfloat16"),
     "f16": ServedType(name="f16", width="16 bits", dtype="float16"),
     "fp8": ServedType(name="fp8", width="fp8", dtype="bfloat16"),
-    "awq": ServedType(name="awq", width="awq", dtype="float16"),
-    "gptq": ServedType(name="gptq", width="gptq", dtype="float16"),
+    "awq": ServedType(name="awq", width="int4", dtype="float16"),
+    "gptq": ServedType(name="gptq", width="int4", dtype="float16"),
 }
 
 
