@@ -13,8 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from hakaru.cli import run
 from hakaru.errors import Misuse, Offline
 from hakaru.servers import running
+from hakaru.serving.entrance import entrance_for
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_backends import serve_backends
 from scripted_server import Scripted
@@ -388,6 +390,29 @@ def test_a_storm_of_clients_that_leave_leaves_nothing_behind(
     assert all(one["status"] == "ready" for one in told.values())
     time.sleep(0.1)
     assert sum(backend.n_open for backend in two) <= 2  # a question whether it answers
+
+
+def test_ps_tells_of_each_backend_and_stop_drains_one(
+    serve: Serve, two: tuple[StandIn, StandIn], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And where prompts go; other commands come in with their own key."""
+    serving = serve(*two, entrance=entrance_for(api_key=["of-a-client-of-ours"]))
+    answer = httpx.post(f"{serving.url}/completions", json={"prompt": "x"})
+    assert answer.status_code == 401
+    assert run(["ps"]) == 0
+    told = capsys.readouterr().out
+    rows = [line.split() for line in told.splitlines() if "127.0.0.1" in line]
+    assert [row[:4] for row in rows] == [
+        [backend.url, "smol", str(serving.deployment.port), "ready"] for backend in two
+    ]
+    assert "stay on loopback" in told and "nothing" not in told
+    assert run(["stop", two[0].url]) == 0
+    capsys.readouterr()
+    assert run(["ps", "--json"]) == 0
+    states = {
+        one["backend"]: one["state"] for one in json.loads(capsys.readouterr().out)["servers"]
+    }
+    assert states == {two[0].url: "draining", two[1].url: "ready"}
 
 
 def test_no_backend_at_all_ends_the_command(serve: Serve, stand_ins: StandIns) -> None:
