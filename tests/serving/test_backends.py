@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from hakaru.cli import run
 from hakaru.errors import Misuse, Offline
 from hakaru.servers import running
 from hakaru.serving.entrance import entrance_for
+from hakaru.serving.serve import serve as serve_model
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_backends import serve_backends
 from scripted_server import Scripted
@@ -457,3 +459,29 @@ def test_addresses_are_judged_before_anything_is_asked(tmp_path: Path) -> None:
         with pytest.raises(Misuse, match=words) as refused, serve_backends(urls, **options):
             pass
         assert "secret" not in str(refused.value)
+
+
+@pytest.mark.engine
+def test_a_real_engine_answers_through_it_as_it_does_alone(embedded: Path) -> None:
+    """The same text at temperature 0, and the same refusal of a prompt that is too long. When its
+    engine is killed in a stream, the stream says so, and the next request is answered.
+    """
+    with serve_model(embedded, n_ctx=512) as alone, serve_backends([alone.url]) as serving:
+        body = {"prompt": "The capital of France is", "max_tokens": 16, "temperature": 0}
+        urls = [f"{one.url}/completions" for one in (alone, serving)]
+        texts = [
+            httpx.post(url, json=body, timeout=60).json()["choices"][0]["text"] for url in urls
+        ]
+        assert texts[0] == texts[1] != ""
+        long = {"prompt": "apple " * 900, "max_tokens": 1}
+        refusals = [httpx.post(url, json=long, timeout=60).json()["error"] for url in urls]
+        assert refusals[0] == refusals[1] and refusals[0]["code"] == "context_length_exceeded"
+        endless = body | {"max_tokens": 400, "stream": True, "ignore_eos": True}
+        with httpx.stream("POST", urls[1], json=endless, timeout=60) as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith("data: {")
+            (record,) = [one for one in running() if not one.backend]
+            psutil.Process(record.engine).kill()
+            last = [line for line in lines if line][-1]
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_died"
+        assert httpx.post(urls[1], json=body, timeout=60).status_code == 200
