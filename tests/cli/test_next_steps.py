@@ -330,3 +330,16 @@ def test_of_several_the_fastest_that_keeps_the_tier_is_served(
     )
     with typed("test", *names, "--context", "512"):
         assert words_of(next_steps.after_comparison(comparison)) == step
+
+
+def test_what_fits_a_cluster_is_served_there(
+    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the context that was planned."""
+    node = '[[node]]\nname = "n{0}"\naddress = "10.0.0.{0}"\nhardware = "8GiB RAM"\n'
+    Path("cluster.toml").write_text(node.format(1) + node.format(2), encoding="utf-8")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    run(["fit", "-c", "256", "--source", "computed", "--cluster", "cluster.toml", "--", model])
+    told = capsys.readouterr().out.rpartition("Next:")[2]
+    assert words_of(told)[0] == "serve"
+    assert words_of(told)[-2] == "--cluster" and "256" in words_of(told)

@@ -120,6 +120,10 @@ def after_fit(fit: "Fit", options: "FitOptions") -> str:
         return pasted("hakaru", "show", named(options.model))
     if options.preset:
         return pasted("hakaru", "quantize", named(options.model), "--type", options.preset)
+    if options.cluster:
+        n_ctx = str(fit.settings.n_ctx)
+        model = named(options.model)
+        return pasted("hakaru", "serve", model, "-c", n_ctx, "--cluster", options.cluster)
     return pasted("hakaru", "test", named(options.model))
 
 
