@@ -20,6 +20,8 @@ class StandIn:
         self.way: Way = "answers"
         self.model, self.owned_by = model, owned_by
         self.pause_s = 0.0  # before each word
+        self.n_slots: Any = 2  # what llama.cpp's server tells
+        self.n_ctx: Any = 512
         self.port = 0
         self.asked: list[dict[str, Any]] = []  # bodies that were for tokens, but for probes
         self.heads: list[str] = []
@@ -99,8 +101,11 @@ class StandIn:
             entry |= {"max_model_len": 512} if self.owned_by == "vllm" else {}
             told: dict[str, Any] = {"/v1/models": {"object": "list", "data": [entry]}}
             if self.owned_by == "llamacpp":
-                settings = {"n_ctx": 512}
-                told["/props"] = {"total_slots": 2, "default_generation_settings": settings}
+                settings = {"n_ctx": self.n_ctx}
+                told["/props"] = {
+                    "total_slots": self.n_slots,
+                    "default_generation_settings": settings,
+                }
                 told["/slots"] = [{"id": 0}, {"id": 1}]
             return self._send(writer, 200 if path in told else 404, told.get(path, {}))
         body, way = json.loads(raw), self.way

@@ -417,6 +417,18 @@ def test_ps_tells_of_each_backend_and_stop_drains_one(
     assert states == {two[0].url: "draining", two[1].url: "ready"}
 
 
+def test_a_backend_that_tells_nonsense_is_met_all_the_same(
+    serve: Serve, stand_ins: StandIns
+) -> None:
+    """What is no count is not known."""
+    only = stand_ins(owned_by="llamacpp")
+    only.n_slots, only.n_ctx = "many", [0]
+    serving = serve(only)
+    told = status_of(serving)[only.url]
+    assert (told["status"], told["n_slots"], told["n_ctx"]) == ("ready", None, None)
+    assert ask(serving).status_code == 200
+
+
 def test_no_backend_at_all_ends_the_command(serve: Serve, stand_ins: StandIns) -> None:
     """With the reason of each."""
     gone = stand_ins()

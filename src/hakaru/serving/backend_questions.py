@@ -79,15 +79,20 @@ async def read_models(client: EngineClient) -> Told:
     if not models:
         raise EngineLost("it has no model")
     first = next(iter(models.values()))
-    n_ctx = first.get("max_model_len") or first.get("context_length")
+    n_ctx = _count(first.get("max_model_len") or first.get("context_length"))
     told = Told(models=models, owned_by=str(first.get("owned_by", "")), n_ctx=n_ctx)
     if told.is_llama_cpp:
         with suppress(ValueError, AttributeError):
             props = await client.told("/props") or {}
-            n_ctx = props.get("default_generation_settings", {}).get("n_ctx") or n_ctx
-            n_slots = props.get("total_slots")
+            n_ctx = _count(props.get("default_generation_settings", {}).get("n_ctx")) or n_ctx
+            n_slots = _count(props.get("total_slots"))
             return Told(models=models, owned_by=told.owned_by, n_slots=n_slots, n_ctx=n_ctx)
     return told
+
+
+def _count(told: object) -> int | None:
+    """A count that a server tells; None where it is none."""
+    return told if isinstance(told, int) and told > 0 else None
 
 
 async def give_token(client: EngineClient, model: str, endpoint: str | None) -> str:
