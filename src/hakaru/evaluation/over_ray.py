@@ -371,6 +371,14 @@ class RayCluster:
             else:
                 yield from self._stranded()
 
+    def _has_head(self) -> bool:
+        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), CONNECTS_WITHIN_S).close()
+        except OSError:
+            return False
+        return True
+
     def _news(self, run: Any) -> News:
         """The next of a job that has something to tell."""
         job, errors = self._running[run], self._ray.exceptions
@@ -394,7 +402,15 @@ class RayCluster:
         return Failed(number=job.number, error=refused)
 
     def _stranded(self) -> Iterator[News]:
-        """The jobs for which no machine is left."""
+        """The jobs for which no machine is left. Raises MachineError where the head is gone, which
+        Ray would wait for a minute for, and then end this process.
+        """
+        if not self._has_head():
+            self._running.clear()  # nobody is left to cancel them; without a head they end
+            raise MachineError(
+                "the head of the Ray cluster is gone; what was answered is kept, and the same "
+                "command goes on there."
+            )
         alive = _alive(self._ray)
         for run, job in list(self._running.items()):
             able = self._able(job)
