@@ -26,7 +26,7 @@ from hakaru.evaluation.answers import ANSWERED_ON
 
 pytestmark = pytest.mark.engine
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'hakaru[ray]'")
-UP_WITHIN_S = 60.0
+UP_WITHIN_S = 120.0
 TASKS = 24
 COMMAND = "import sys; from hakaru.cli import run; sys.exit(run(sys.argv[1:]))"
 
@@ -161,9 +161,9 @@ def test_a_node_that_is_lost_changes_nothing(
     the figures are those of this machine alone, and no engine stays behind.
     """
     with started(model, tasks, "--ray", cluster.address) as first:
-        wait_for(lambda: n_answered() >= 3 and len(engines(model)) == 2)
+        wait_for(lambda: n_answered() >= 3 and bool(engines(model)))
         first.send_signal(signal.SIGINT)
-        told, said = first.communicate(timeout=30)
+        told, said = first.communicate(timeout=60)
     assert first.returncode == 130, said
     assert engines(model) == []
     before = rows(ANSWERED_ON, "key")
@@ -171,7 +171,7 @@ def test_a_node_that_is_lost_changes_nothing(
     with started(model, tasks, "--ray", cluster.address) as second:
         wait_for(lambda: bool(engines(model, cluster.worker.pid)) and n_answered() > len(before))
         end(cluster.worker)
-        told, said = second.communicate(timeout=120)
+        told, said = second.communicate(timeout=240)
     assert second.returncode == 0, said
     assert "a job was lost and runs again with the" in said and "NodeDiedError" in said
     kept = rows(ANSWERED_ON, "key")
@@ -179,7 +179,7 @@ def test_a_node_that_is_lost_changes_nothing(
     there = json.loads(told)["tasks"]
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "alone"))
     with started(model, tasks) as alone:
-        here = json.loads(alone.communicate(timeout=120)[0])["tasks"]
+        here = json.loads(alone.communicate(timeout=240)[0])["tasks"]
     assert n_answered() == 0 and there == here
     assert len(here["items"]) == TASKS and here["accuracy"]["value"] > 0
     assert engines(model) == []
