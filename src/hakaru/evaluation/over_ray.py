@@ -14,7 +14,6 @@ Source: Ray 2.60, docs: core/ray-generator, core/scheduling (labels, memory), fa
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -268,6 +267,7 @@ class RayCluster:
         self._ray, self.machines = ray, machines
         self._run = ray.remote(_run)
         self._running: dict[Any, Job] = {}  # by Ray's generator of the job's answers
+        self._cancelled = list[Any]()  # the same generators
         self._with_file: dict[str, frozenset[str]] = {}  # by the hash of a model: ids of machines
         self._sent: dict[str, list[Any]] = {}  # the same: references to the files' contents
 
@@ -356,11 +356,12 @@ class RayCluster:
         for run in runs:
             del self._running[run]
             self._ray.cancel(run)
-        ends, until = [run.completed() for run in runs], time.monotonic() + STOPS_WITHIN_S
+        self._cancelled += runs  # Ray aborts this process if one is forgotten before it has ended
+        ends = {run.completed(): run for run in runs}
         if ends:
-            self._ray.wait(ends, num_returns=len(ends), timeout=max(0, until - time.monotonic()))
-        for run in runs:
-            self._ray.cancel(run, force=True)
+            _, deaf = self._ray.wait(list(ends), num_returns=len(ends), timeout=STOPS_WITHIN_S)
+            for end in deaf:
+                self._ray.cancel(ends[end], force=True)
 
     def listen(self) -> Iterator[News]:
         """See `spread.Elsewhere`."""
