@@ -176,9 +176,24 @@ class RayMachine(Struct, frozen=True, kw_only=True):
             and self.n_gpus >= job.n_accelerators
         )
 
+    def n_at_a_time(self, job: Job, n_cpus: int) -> int:
+        """Jobs like this, of so many processors each, that go in side by side."""
+        by_memory = self.memory_bytes // max(1, job.memory_bytes)
+        by_gpus = self.n_gpus // job.n_accelerators if job.n_accelerators else by_memory
+        return max(1, int(min(self.n_cpus // n_cpus, by_memory, by_gpus)))
+
 
 def _alive(ray: Any) -> dict[str, dict[str, Any]]:
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+
+
+def _has_head(ray: Any) -> bool:
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECTS_WITHIN_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _at(*ids: str) -> dict[str, str]:
@@ -298,7 +313,8 @@ class RayCluster:
                 size=format_bytes(job.total_bytes),
                 most=format_bytes(LARGEST_SENT),
             )
-        return sum(self._n_at_a_time(machine, job) for machine in self._able(job))
+        n_cpus = self._n_cpus(job)
+        return sum(machine.n_at_a_time(job, n_cpus) for machine in self._able(job))
 
     def _look(self, job: Job, machines: Sequence[RayMachine]) -> frozenset[str]:
         """The ids of the machines that have the job's files."""
@@ -321,11 +337,6 @@ class RayCluster:
         the threads of two jobs share no core.
         """
         return int(min(machine.n_cpus for machine in self._able(job)))
-
-    def _n_at_a_time(self, machine: RayMachine, job: Job) -> int:
-        by_memory = machine.memory_bytes // max(1, job.memory_bytes)
-        by_gpus = machine.n_gpus // job.n_accelerators if job.n_accelerators else by_memory
-        return max(1, int(min(machine.n_cpus // self._n_cpus(job), by_memory, by_gpus)))
 
     def submit(self, job: Job) -> None:
         """See `spread.Elsewhere`."""
@@ -372,14 +383,6 @@ class RayCluster:
             else:
                 yield from self._stranded()
 
-    def _has_head(self) -> bool:
-        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), CONNECTS_WITHIN_S).close()
-        except OSError:
-            return False
-        return True
-
     def _news(self, run: Any) -> News:
         """The next of a job that has something to tell."""
         job, errors = self._running[run], self._ray.exceptions
@@ -406,7 +409,7 @@ class RayCluster:
         """The jobs for which no machine is left. Raises MachineError where the head is gone, which
         Ray would wait for a minute for, and then end this process.
         """
-        if not self._has_head():
+        if not _has_head(self._ray):
             self._running.clear()  # nobody is left to cancel them; without a head they end
             raise MachineError(
                 "the head of the Ray cluster is gone; what was answered is kept, and the same "
