@@ -275,6 +275,18 @@ def _same_program(host: str, told: NodeFacts | str) -> NodeFacts:
     return told
 
 
+def _with_files(ray: Any, job: Job, machines: Sequence[RayMachine]) -> frozenset[str]:
+    """The ids of the machines that have the job's files."""
+    refs = {m.id: _question(ray, has_files, m.id, job.files) for m in machines}
+    found = set[str]()
+    for id_, ref in refs.items():
+        try:
+            found |= {id_} if ray.get(ref) else set()
+        except ray.exceptions.RayError:
+            continue  # it has gone
+    return frozenset(found)
+
+
 class RayCluster:
     """The machines of a cluster, and the jobs on them. `over_ray` makes one."""
 
@@ -298,7 +310,7 @@ class RayCluster:
                 n=job.n_accelerators,
                 most=format_bytes(int(max(machine.memory_bytes for machine in self.machines))),
             )
-        with_file = self._look(job, roomy)
+        with_file = _with_files(self._ray, job, roomy)
         self._with_file[job.sha256] = with_file
         if len(with_file) < len(roomy) and job.total_bytes <= LARGEST_SENT:
             self._sent[job.sha256] = [
@@ -315,17 +327,6 @@ class RayCluster:
             )
         n_cpus = self._n_cpus(job)
         return sum(machine.n_at_a_time(job, n_cpus) for machine in self._able(job))
-
-    def _look(self, job: Job, machines: Sequence[RayMachine]) -> frozenset[str]:
-        """The ids of the machines that have the job's files."""
-        refs = {m.id: _question(self._ray, has_files, m.id, job.files) for m in machines}
-        found = set[str]()
-        for id_, ref in refs.items():
-            try:
-                found |= {id_} if self._ray.get(ref) else set()
-            except self._ray.exceptions.RayError:
-                continue  # it has gone
-        return frozenset(found)
 
     def _able(self, job: Job) -> list[RayMachine]:
         """The machines on which the job may run."""
