@@ -67,7 +67,8 @@ def ask(serving: Serving, prompt: str = "x", **more: Any) -> httpx.Response:
 def stream(serving: Serving, prompt: str = "x") -> list[Any]:
     """The events of a stream."""
     text = ask(serving, prompt, stream=True).text
-    events = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    lines = [line for line in text.splitlines() if line.startswith("data: ")]
+    events = [line.removeprefix("data: ") for line in lines]
     return [event if event == "[DONE]" else json.loads(event) for event in events]
 
 

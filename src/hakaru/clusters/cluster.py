@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Hardware
 
+LOOPBACK: Final = "127.0.0.1"
 RPC_PORT: Final = 50052
 """At which a worker listens where nothing else is said. Source: llama.cpp, tools/rpc."""
 

@@ -64,7 +64,7 @@ class _Node(Struct, frozen=True, forbid_unknown_fields=True):
     hardware_file: str | None = None
     port: Annotated[int, Meta(ge=1, le=65_535)] = RPC_PORT
     ssh: Annotated[str, Meta(pattern=SSH_NAME)] | None = None
-    hakaru: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./~-]+$")] = "hakaru"
+    hakaru: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./~-]+" + _END)] = "hakaru"
 
 
 class _LinkBetween(Link, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,10 +11,10 @@ ray-operator/apis/ray/v1. Pure.
 import json
 from typing import Any, Final
 
+from hakaru.clusters.cluster import LOOPBACK
 from hakaru.deploying.kubernetes_pods import PodSite, network_policy, pod
 from hakaru.deploying.manifest import Table, as_yaml
 from hakaru.deploying.replica_groups import Group
-from hakaru.deploying.rpc_processes import LOOPBACK
 from hakaru.deploying.vllm_processes import SILENT
 
 PORT: Final = 8000

@@ -10,11 +10,10 @@ Sources: llama.cpp, tools/rpc/README.md and rpc-server.cpp; ssh(1), ssh_config(5
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from hakaru.clusters.cluster import RPC_PORT, Cluster, Node
+from hakaru.clusters.cluster import LOOPBACK, RPC_PORT, Cluster, Node
 from hakaru.clusters.ssh import OPTIONS, host_of
 from hakaru.deploying.node_process import Process
 
-LOOPBACK: Final = "127.0.0.1"
 FIRST_TUNNEL_PORT: Final = RPC_PORT + 1
 """On the head, where the tunnel to the first worker begins; the next worker's is one higher."""
 

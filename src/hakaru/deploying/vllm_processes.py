@@ -8,10 +8,9 @@ encryption, and trust who reaches them (vLLM's own word, docs/usage/security.md)
 
 from typing import Final
 
-from hakaru.clusters.cluster import Node
+from hakaru.clusters.cluster import LOOPBACK, Node
 from hakaru.clusters.ssh import OPTIONS, host_of
 from hakaru.deploying.node_process import Process
-from hakaru.deploying.rpc_processes import LOOPBACK
 from hakaru.vllm.launch import PORT, Launch, launches
 from hakaru.vllm.proposal import Proposal
 
@@ -41,14 +40,11 @@ def backends(proposal: Proposal, head: Node) -> tuple[str, ...]:
 
 
 def _rank(launch: Launch, model: str, name: str) -> Process:
-    arguments = list(launch.arguments)
-    if launch.port:
-        arguments[arguments.index("--host") + 1] = LOOPBACK
     return Process(
         node=launch.node,
         role="server" if launch.port else "worker",
         name=f"vllm-{launch.replica}",
-        command=("vllm", "serve", model, "--served-model-name", name, *arguments),
+        command=("vllm", "serve", model, "--served-model-name", name, *launch.arguments),
         environment=dict(launch.environment) | SILENT,
     )
 

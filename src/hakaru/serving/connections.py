@@ -10,7 +10,7 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from hakaru.serving.refusals import error_fields
+from hakaru.serving.refusals import error_body
 
 HEAD_WITHIN_S: Final = 10.0
 """Seconds for the line and the headers of a request, from the connection or its first byte on."""
@@ -81,8 +81,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, status: int, message: str, code: str) -> None:
         """Answer without a request, and close."""
         self._stop_waiting()
-        error = error_fields(status, message, code)
-        body = json.dumps({"type": "error", "error": error}).encode()
+        body = json.dumps(error_body(status, message, code)).encode()
         head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\nconnection: close\r\n"
         later = "retry-after: 1\r\n" if status == 503 else ""
         head += f"{later}content-length: {len(body)}\r\n\r\n"

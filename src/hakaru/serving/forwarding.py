@@ -6,7 +6,6 @@ is one that a supervisor keeps here, or a backend elsewhere.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -21,7 +20,7 @@ from hakaru.serving.engine_client import Answer, EngineClient, EngineLost, Nobod
 from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
-from hakaru.serving.refusals import error_fields, error_response
+from hakaru.serving.refusals import error_event, error_response
 from hakaru.serving.upstream_errors import Translate, of_engine, status_in
 
 HELD_S: Final = 10.0
@@ -295,8 +294,7 @@ class Relayed(StreamingResponse):
                 if gone.done():  # it was closed here
                     return
                 message, code = self._upstream.broken_off(str(broken))
-                error = error_fields(503, message, code)
-                last = f"data: {json.dumps({'error': error})}\n\n".encode()
+                last = error_event(503, message, code)
             await send({"type": "http.response.body", "body": last})
         finally:
             self._visit.leave(is_answered=is_answered)

@@ -5,12 +5,13 @@ vLLM's own executor (`mp`), without Ray.
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
 
-from hakaru.clusters.cluster import Node
+from hakaru.clusters.cluster import LOOPBACK, Node
 from hakaru.vllm.proposal import Option, Proposal
 
 PORT: Final = 8_000
@@ -32,9 +33,8 @@ class Launch(Struct, frozen=True, kw_only=True):
 
     def command(self, model: str) -> str:
         """The line for a shell."""
-        variables = [f"{name}={value}" for name, value in self.environment]
-        words = [word if _is_plain(word) else f"'{word}'" for word in self.arguments]
-        return " ".join([*variables, "vllm", "serve", model, *words])
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment]
+        return " ".join([*variables, shlex.join(["vllm", "serve", model, *self.arguments])])
 
     def as_json(self) -> dict[str, object]:
         """The start as it stands in `--json`."""
@@ -65,7 +65,7 @@ def _launch(
         arguments += ["--nnodes", str(len(nodes)), "--node-rank", str(rank)]
         arguments += ["--master-addr", nodes[0].address, "--master-port", str(MASTER_PORT)]
     port = PORT + slot if rank == 0 else None
-    arguments += ["--headless"] if port is None else ["--host", node.address, "--port", str(port)]
+    arguments += ["--headless"] if port is None else ["--host", LOOPBACK, "--port", str(port)]
     return Launch(
         node=node, replica=replica, arguments=tuple(arguments), port=port,
         environment=tuple(_environment(option, node, slot)),
@@ -112,7 +112,3 @@ def _environment(option: Option, node: Node, slot: int) -> Iterator[tuple[str, s
     if option.replica.on_cards and option.per_node > 1:
         cards = range(slot * option.n_devices, (slot + 1) * option.n_devices)
         yield "CUDA_VISIBLE_DEVICES", ",".join(str(n) for n in cards)
-
-
-def _is_plain(word: str) -> bool:
-    return all(letter.isalnum() or letter in "-_./:,=" for letter in word)
