@@ -32,14 +32,19 @@ class Started:
 
     def ask(self, prompt: str, n_tokens: int) -> str:
         """The greedy answer."""
-        body = {"model": "m", "prompt": prompt, "max_tokens": n_tokens, "temperature": 0}
-        request = urllib.request.Request(
-            f"{self.url}/v1/completions",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return str(json.load(answer)["choices"][0]["text"])
+        return ask(f"{self.url}/v1", prompt, n_tokens)
+
+
+def ask(base_url: str, prompt: str, n_tokens: int) -> str:
+    """The greedy answer of the server there."""
+    body = {"model": "m", "prompt": prompt, "max_tokens": n_tokens, "temperature": 0}
+    request = urllib.request.Request(
+        f"{base_url}/completions",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return str(json.load(answer)["choices"][0]["text"])
 
 
 @contextmanager

@@ -4,19 +4,22 @@ import json
 import os
 import re
 import subprocess
+import urllib.error
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.find import find_model
+from hakaru.serving.serve_backends import serve_backends
 from hakaru.vllm.launch import launches
 from hakaru.vllm.parallel import Parallel, why_not
 from hakaru.vllm.rank_weights import MODELLED, weights_by_stage
 from hakaru.vllm.served_type import SERVED_TYPES, ServedType
 from hakaru.vllm.vllm_fit import VllmFit, fit_vllm
 from hf_configs import hf_config
-from vllm_servers import Started, started
+from vllm_servers import Started, ask, started
 
 BF16 = SERVED_TYPES["bf16"]
 MODELS = (
@@ -108,7 +111,8 @@ def test_two_nodes_answer_as_one_and_hold_what_the_plan_says(
     vllm_python: str, checkpoint: Path, embedded: Path, tmp_path: Path
 ) -> None:
     """Two starts that join each other, each with half of the layers. The pool is that of the log
-    within 3%, and so is that of one node.
+    within 3%, and so is that of one node. The gateway in front gives the same answers, and sees
+    that a node is lost, which vLLM's own `/health` does not tell.
     """
     nodes = tmp_path / "cluster.toml"
     nodes.write_text(NODES, encoding="utf-8")
@@ -117,11 +121,26 @@ def test_two_nodes_answer_as_one_and_hold_what_the_plan_says(
         plan = fit_vllm(embedded, cluster=nodes, n_ctx=1024, users=4, parallel=Parallel(pp=pp))
         starts = [start for start in launches(plan.proposal) if start.replica == 0]
         assert len(starts) == pp
-        with started(vllm_python, checkpoint, starts, tmp_path / f"pp{pp}") as server:
-            answers.append(server.ask(PROMPT, 16))
+        with (
+            started(vllm_python, checkpoint, starts, tmp_path / f"pp{pp}") as server,
+            serve_backends([server.url], silent_s=5) as gateway,
+        ):
+            answers += [server.ask(PROMPT, 16), ask(gateway.url, PROMPT, 16)]
             assert pool_in_log(server) == pytest.approx(planned(plan), rel=0.03)
-    assert answers[0] == answers[1]
+            if pp == 2:
+                check_lost(server, gateway.url)
+    assert len(set(answers)) == 1
     assert "Paris" in answers[0]
+
+
+def check_lost(server: Started, base_url: str) -> None:
+    """The second node goes: the gateway says so, in an error of its own."""
+    for process in psutil.Process(server.processes[1].pid).children(recursive=True):
+        process.kill()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(base_url, PROMPT, 16)
+    error = json.load(refused.value)["error"]
+    assert (refused.value.code, error["code"]) == (503, "backend_lost"), error
 
 
 def planned(plan: VllmFit) -> int:

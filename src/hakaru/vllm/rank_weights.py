@@ -17,22 +17,15 @@ from typing import Final
 from hakaru.errors import ModelUnknown
 from hakaru.formats.gguf import Dims
 from hakaru.language import say
+from hakaru.models.architectures import ARCHITECTURES
+from hakaru.models.architectures.record import InVllm
 from hakaru.models.model import Model
 from hakaru.models.shape import Shape
 from hakaru.vllm.parallel import Parallel, n_own_layers, padded_vocab, stages
 from hakaru.vllm.served_type import ServedType
 
-_BY_TRANSFORMERS: Final = frozenset({"olmo2", "seed_oss", "smollm3"})
-"""Architectures for which vLLM has no classes and takes those of the library transformers, which
-compute rotations instead of looking them up.
-"""
-MODELLED: Final = _BY_TRANSFORMERS | {"llama", "qwen2", "qwen3", "qwen3moe", "granite", "glm4moe"}
+MODELLED: Final = frozenset(name for name, record in ARCHITECTURES.items() if record.in_vllm)
 """Architectures whose ranks were held against the classes that vLLM builds."""
-_ROUTERS_IN_F32: Final = frozenset({"glm4moe"})
-_EMBEDS_EVERYWHERE: Final = frozenset({"qwen3moe"})
-"""Every stage allocates embedding, output matrix and last norm, as with Mixtral. Source: vLLM,
-model_executor/models/{qwen3_moe,mixtral}.py.
-"""
 _BY_HEADS: Final = ("attn_q.",)
 _BY_KV_HEADS: Final = ("attn_k.", "attn_v.")
 _BY_ROWS: Final = ("ffn_gate.", "ffn_up.", "ffn_gate_shexp.", "ffn_up_shexp.")
@@ -57,7 +50,7 @@ def check_modelled(model: Model) -> None:
         what = say("recurrent layers")
     elif any(cache.window for cache in shape.caches or ()):
         what = say("windows of attention")
-    elif shape.architecture not in MODELLED:
+    elif shape.record.in_vllm is None:
         what = say("its layers")
     else:
         return
@@ -69,6 +62,10 @@ def check_modelled(model: Model) -> None:
         reason=what,
         known=", ".join(sorted(MODELLED)),
     )
+
+
+def _as_held(shape: Shape) -> InVllm:
+    return shape.record.in_vllm or InVllm()
 
 
 def weights_by_stage(model: Model, served: ServedType, parallel: Parallel) -> tuple[int, ...]:
@@ -104,16 +101,14 @@ def rotary_bytes(shape: Shape) -> int:
 
     Source: vLLM, RotaryEmbeddingBase in model_executor/layers/rotary_embedding/base.py.
     """
-    if shape.architecture in _BY_TRANSFORMERS:
+    if _as_held(shape).by_transformers:
         return 4 * shape.n_rot
     return 2 * (shape.n_ctx_train or 0) * shape.n_rot
 
 
 def _ends_bytes(shape: Shape, tp: int, is_tied: bool, is_first: bool, is_last: bool) -> int:
     matrix = 2 * shape.n_embd * padded_vocab(shape.n_vocab) // tp
-    if shape.architecture in _EMBEDS_EVERYWHERE or (
-        shape.architecture == "llama" and shape.n_expert
-    ):
+    if shape.n_expert and _as_held(shape).experts_embed_everywhere:
         return matrix * (1 if is_tied else 2) + 2 * shape.n_embd
     n = is_first + is_last - (is_tied and is_first and is_last)
     return matrix * n + (2 * shape.n_embd if is_last else 0)
@@ -129,7 +124,7 @@ def _tensor_bytes(model: Model, served: ServedType, tp: int, name: str, dims: Di
         n_in, n_out = (n_in // tp, n_out) if is_down else (n_in, n_out // tp)
         return n_expert * served.matrix_bytes(n_in, n_out)
     if name.startswith(_WHOLE) or "norm." in name:
-        in_f32 = name.startswith("ffn_gate_inp.") and model.shape.architecture in _ROUTERS_IN_F32
+        in_f32 = name.startswith("ffn_gate_inp.") and _as_held(model.shape).routers_in_f32
         return (4 if in_f32 or name.startswith("exp_probs_b.") else 2) * math.prod(dims)
     out_parts = _out_parts(model.shape, name, tp)
     if out_parts is None and not name.startswith(_BY_COLUMNS):

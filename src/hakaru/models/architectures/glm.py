@@ -22,7 +22,13 @@ from hakaru.models.architectures.parts.tensor_table import (
     nextn,
     sandwich,
 )
-from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
+from hakaru.models.architectures.record import (
+    Architecture,
+    Caches,
+    HuggingFace,
+    Hyperparameters,
+    InVllm,
+)
 from hakaru.models.config_values import ConfigValues
 
 _MOE: Final = (
@@ -59,5 +65,6 @@ ARCHITECTURES: Final = (
             layer=Residual(Attention(), IfExperts(Shared(Experts(gating="stated")), Dense()))
         ),
         hugging_face=HuggingFace(classes=("Glm4MoeForCausalLM",), fields=_glm_moe),
+        in_vllm=InVllm(routers_in_f32=True),
     ),
 )

@@ -18,7 +18,13 @@ from hakaru.models.architectures.parts.blueprint import (
 from hakaru.models.architectures.parts.recurrent import mamba2
 from hakaru.models.architectures.parts.sizes import either, without_kv
 from hakaru.models.architectures.parts.tensor_table import DENSE_OR_EXPERTS, plain
-from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
+from hakaru.models.architectures.record import (
+    Architecture,
+    Caches,
+    HuggingFace,
+    Hyperparameters,
+    InVllm,
+)
 from hakaru.models.config_values import ConfigValues
 
 _FEED: Final = IfExperts(Shared(Experts()), Dense())
@@ -57,6 +63,7 @@ ARCHITECTURES: Final = (
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), _FEED)),
         hugging_face=HuggingFace(classes=("GraniteForCausalLM",)),
+        in_vllm=InVllm(),
     ),
     Architecture(
         "granitemoe",

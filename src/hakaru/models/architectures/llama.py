@@ -22,6 +22,7 @@ from hakaru.models.architectures.record import (
     Caches,
     HuggingFace,
     Hyperparameters,
+    InVllm,
     Quantizer,
     Window,
 )
@@ -72,6 +73,7 @@ ARCHITECTURES: Final = (
         ),
         is_llama_like=True,
         quantizer=Quantizer(n_layer_of_70b=80, of_70b_shares_heads=True),
+        in_vllm=InVllm(experts_embed_everywhere=True),
     ),
     Architecture(
         "mistral3",
@@ -123,5 +125,6 @@ ARCHITECTURES: Final = (
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Dense()), rope_period=4),
         hugging_face=HuggingFace(classes=("SmolLM3ForCausalLM",)),
+        in_vllm=InVllm(by_transformers=True),
     ),
 )

@@ -34,6 +34,7 @@ from hakaru.models.architectures.record import (
     Caches,
     HuggingFace,
     Hyperparameters,
+    InVllm,
     Window,
 )
 from hakaru.models.config_values import ConfigValues
@@ -88,6 +89,7 @@ ARCHITECTURES: Final = (
             layer=Residual(Attention(whole=True), Dense(), norms="after"), begins_normed=False
         ),
         hugging_face=HuggingFace(classes=("Olmo2ForCausalLM", "Olmo3ForCausalLM"), windows=True),
+        in_vllm=InVllm(by_transformers=True),
     ),
     Architecture(
         "olmoe",
@@ -130,6 +132,7 @@ ARCHITECTURES: Final = (
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Dense())),
         hugging_face=HuggingFace(classes=("SeedOssForCausalLM",)),
+        in_vllm=InVllm(by_transformers=True),
     ),
     Architecture(
         "apertus",

@@ -27,6 +27,7 @@ from hakaru.models.architectures.record import (
     Caches,
     HuggingFace,
     Hyperparameters,
+    InVllm,
     Quantizer,
 )
 from hakaru.models.config_values import ConfigValues
@@ -87,6 +88,7 @@ ARCHITECTURES: Final = (
         hugging_face=HuggingFace(classes=("Qwen2ForCausalLM",), bodies=("Qwen2Model",)),
         is_llama_like=True,
         quantizer=Quantizer(n_layer_of_70b=80),
+        in_vllm=InVllm(),
     ),
     Architecture(
         "qwen2vl",
@@ -114,6 +116,7 @@ ARCHITECTURES: Final = (
             classes=("Qwen3ForCausalLM", "Qwen3Model"), bodies=("Qwen3Model",)
         ),
         is_llama_like=True,
+        in_vllm=InVllm(),
     ),
     Architecture(
         "qwen3moe",
@@ -121,6 +124,7 @@ ARCHITECTURES: Final = (
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Experts())),
         hugging_face=HuggingFace(classes=("Qwen3MoeForCausalLM",)),
+        in_vllm=InVllm(experts_embed_everywhere=True),
     ),
     Architecture(
         "qwen3vl",

@@ -111,6 +111,18 @@ class Quantizer(NamedTuple):
     stacks_are_experts: bool = True  # every stack of matrices is one of experts
 
 
+class InVllm(NamedTuple):
+    """How vLLM holds the weights of this architecture, beside what all of its classes do; those of
+    every record that has one were compared with vLLM's own (tests/vllm). Source: vLLM,
+    model_executor/models.
+    """
+
+    by_transformers: bool = False  # by classes of the library transformers, which compute rotations
+    routers_in_f32: bool = False
+    experts_embed_everywhere: bool = False
+    """In mixtures every stage allocates embedding, output matrix and last norm."""
+
+
 _AS_USUAL: Final = Quantizer()
 UNWRITTEN: Final = "not written down yet; the engine's dry run answers"
 UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name the GGUF file"
@@ -153,6 +165,7 @@ class Architecture(Struct, frozen=True, eq=False):
     graph_max_nodes.
     """
     quantizer: Quantizer = _AS_USUAL
+    in_vllm: InVllm | None = None  # None: not compared with vLLM yet
 
     @property
     def has_states(self) -> bool:
