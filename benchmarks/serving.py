@@ -1,12 +1,13 @@
 """What the gateway costs beside the bare engine, and whether a server stays as it is in a storm.
 
-    python benchmarks/serving.py [MODEL] [--rounds 3] [--clients 1 4 16 64] [--storm 180]
+    python benchmarks/serving.py [MODEL] [--rounds 3] [--clients 1 4 16 64] [--storm 180 | --backend]
 
 One `hakaru serve` runs; clients ask its gateway and its engine's own socket in turn, so that both
 answer with the same process, and what slows the machine slows both. Then servers start from
 nothing, bare and whole, to the first token. Then 64 clients storm the gateway: whole answers,
-clients that leave, slow readers, large and wrong bodies. The embedded model is taken without MODEL.
-The clients run on the same processors.
+clients that leave, slow readers, large and wrong bodies. With `--backend` there is one comparison
+only: `hakaru serve --backend` in front of that server, and the server itself. The embedded model is
+taken without MODEL. The clients run on the same processors.
 """
 
 import argparse
@@ -64,13 +65,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--storm", type=float, default=180, help="seconds")
+    parser.add_argument("--backend", action="store_true", help="a gateway before the server")
     asked = parser.parse_args()
     model, machine = asked.model or embedded_model(), probe_machine()
     print(f"{model.name}, {server_build()}, {machine.cpu.model}, {machine.cpu.usable_cores} cores")
     print(f"load before: {os.getloadavg()[0]:.1f}; {SLOTS} slots; {asked.rounds} rounds")
+    if asked.backend:
+        with served(model), running("--backend", f"http://127.0.0.1:{PORT}", port=PORT + 2):
+            for n_clients in asked.clients:
+                beside({"before": str(PORT + 2), "server": str(PORT)}, n_clients, asked.rounds)
+        return
     with served(model) as server:
         for n_clients in asked.clients:
-            beside(server, n_clients, asked.rounds)
+            beside({"gateway": str(PORT), "engine": server.socket}, n_clients, asked.rounds)
         starts(model, asked.rounds)
         if asked.storm:
             storm(server, model, asked.storm)
@@ -79,17 +86,24 @@ def main() -> None:
 
 @contextmanager
 def served(model: Path, port: int = PORT) -> Iterator[Served]:
-    """A server, once it has given a token."""
+    """A server of `model`, once it has given a token."""
+    with running(str(model), *OPTIONS, port=port) as (process, folder):
+        (socket,) = folder.glob("**/http.sock")
+        yield Served(psutil.Process(process.pid), str(socket))
+
+
+@contextmanager
+def running(*words: str, port: int) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """`hakaru serve` with these words, once it has given a token, and the folder of its sockets."""
     with tempfile.TemporaryDirectory(prefix="b") as folder:
-        environment = os.environ | {"XDG_RUNTIME_DIR": folder}
-        command = [sys.executable, "-m", "hakaru", "serve", str(model), *OPTIONS]
         process = subprocess.Popen(
-            [*command, "--port", str(port)], env=environment, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "hakaru", "serve", *words, "--port", str(port)],
+            env=os.environ | {"XDG_RUNTIME_DIR": folder},
+            stdout=subprocess.DEVNULL,
         )
         try:
             first_token(port)
-            (socket,) = Path(folder).glob("**/http.sock")
-            yield Served(psutil.Process(process.pid), str(socket))
+            yield process, Path(folder)
         finally:
             process.terminate()
             process.wait()
@@ -118,21 +132,21 @@ def asked_by(target: str, **work: Any) -> dict[str, Any]:
     return found
 
 
-def beside(server: Served, n_clients: int, rounds: int) -> None:
-    """Throughput and first token, through the gateway and without it, in turn."""
-    targets = {"gateway": str(PORT), "engine": server.socket}
+def beside(targets: dict[str, str], n_clients: int, rounds: int) -> None:
+    """Throughput and first token of two targets, in turn: through a gateway, and without it."""
+    through, without = targets
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in targets}
     for number in range(rounds):
         for name in sorted(targets, reverse=bool(number % 2)):
             n_requests = max(FEWEST, n_clients)
             found[name].append(asked_by(targets[name], n_clients=n_clients, n_requests=n_requests))
-    pairs = list(zip(found["gateway"], found["engine"], strict=True))
+    pairs = list(zip(found[through], found[without], strict=True))
     parts = [a["tokens_per_s"] / b["tokens_per_s"] for a, b in pairs]
     later = [1000 * (median(a["first_s"]) - median(b["first_s"])) for a, b in pairs]
     broken = {kind for a, b in pairs for kind in (*a["kinds"], *b["kinds"])} - {"answered"}
     print(
-        f"{n_clients:3} clients: gateway {median(a['tokens_per_s'] for a, _ in pairs):6.1f} "
-        f"tokens/s, engine {median(b['tokens_per_s'] for _, b in pairs):6.1f}; part "
+        f"{n_clients:3} clients: {through} {median(a['tokens_per_s'] for a, _ in pairs):6.1f} "
+        f"tokens/s, {without} {median(b['tokens_per_s'] for _, b in pairs):6.1f}; part "
         f"{median(parts):.3f} ({min(parts):.3f} to {max(parts):.3f}); first token "
         f"{median(later):+.1f} ms ({min(later):+.1f} to {max(later):+.1f}); {broken or 'all whole'}"
     )
