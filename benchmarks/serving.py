@@ -1,6 +1,7 @@
 """What the gateway costs beside the bare engine, and whether a server stays as it is in a storm.
 
-    python benchmarks/serving.py [MODEL] [--rounds 3] [--clients 1 4 16 64] [--storm 180 | --backend]
+    python benchmarks/serving.py [MODEL] [--rounds 3] [--clients 1 4 16 64] [--storm 180]
+    python benchmarks/serving.py [MODEL] [--rounds 3] [--clients 1 4 16 64] --backend
 
 One `hakaru serve` runs; clients ask its gateway and its engine's own socket in turn, so that both
 answer with the same process, and what slows the machine slows both. Then servers start from
