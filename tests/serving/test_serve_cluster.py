@@ -254,11 +254,11 @@ def test_deploy_run_writes_nothing(words: str, capsys: pytest.CaptureFixture[str
     assert "leave it out with --run" in capsys.readouterr().err
 
 
-def test_deploy_runs_rpc_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_deploy_runs_rpc_and_vllm_only(capsys: pytest.CaptureFixture[str]) -> None:
     """The others are started by whom their files are for."""
     command = "deploy x.gguf --cluster cluster.toml --target systemd --run"
     assert run(command.split()) == 2
-    assert "starts the target rpc only, and not systemd" in capsys.readouterr().err
+    assert "starts the targets rpc and vllm, and not systemd" in capsys.readouterr().err
 
 
 @pytest.mark.engine

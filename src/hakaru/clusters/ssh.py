@@ -29,7 +29,7 @@ OPTIONS: Final = (
     *("-o", "ControlPath=none"),
 )
 """It asks no question, and ends where it cannot listen or the machine does not answer."""
-_SSH_FAILED: Final = 255  # ssh(1): exit status
+SSH_FAILED: Final = 255  # ssh(1): exit status
 _NOT_FOUND: Final = 127  # sh(1): there is no such command
 
 
@@ -83,7 +83,7 @@ def failed_there(host: str, code: int, said: str, words: str) -> NodeError:
     stderr.
     """
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "-")
-    if code == _SSH_FAILED:
+    if code == SSH_FAILED:
         return NodeUnreachable(
             "{host}: ssh does not get there ({reason}); try it by hand: ssh {host}",
             host=host,

@@ -22,6 +22,7 @@ class Process(Struct, frozen=True, kw_only=True):
     name: str  # unique on its node, such as "tunnel-attic"
     command: tuple[str, ...]  # the words, unquoted; it stays in the foreground
     environment: Mapping[str, str] = field(default_factory=dict)
+    replica: int = 0  # for which of them it works
 
     def as_json(self) -> dict[str, object]:
         """The process as it stands in `hakaru deploy --json`."""

@@ -46,6 +46,7 @@ def _rank(launch: Launch, model: str, name: str) -> Process:
         name=f"vllm-{launch.replica}",
         command=("vllm", "serve", model, "--served-model-name", name, *launch.arguments),
         environment=dict(launch.environment) | SILENT,
+        replica=launch.replica,
     )
 
 
@@ -56,6 +57,7 @@ def _tunnel(head: Node, launch: Launch) -> Process:
         role="tunnel",
         name=f"tunnel-{launch.node.name}-{launch.replica}",
         command=("ssh", "-N", "-T", *OPTIONS, "-L", way, "--", host_of(launch.node)),
+        replica=launch.replica,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,12 @@ from hakaru.errors import Offline
 from hakaru.language import listed
 from hakaru.servers import Deployment
 from hakaru.serving.backend import SILENT_S, Backend
-from hakaru.serving.backend_address import backend_addresses
+from hakaru.serving.backend_address import BackendAddress, backend_addresses
 from hakaru.serving.backend_pool import BackendPool
 from hakaru.serving.backends_gateway import make_gateway_of_backends
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.front import Front
+from hakaru.serving.log_file import LogFile
 from hakaru.serving.origins import origin_of
 from hakaru.serving.serve_at import Serving, in_thread, listening
 from hakaru.session import Session
@@ -48,31 +50,59 @@ def serve_backends(
     origins = [origin_of(name) for name in allow_origin]
     session = session or Session.here(keeps=False)
     addresses = backend_addresses(urls, key_file=key_file, trust_network=trust_network)
-    with listening(port, entrance) as (listener, log):
-        tell = log.gateway_and(session.warn)
-        backends = BackendPool(
-            [Backend(one, silent_s=silent_s, queue=queue, on_event=tell) for one in addresses], log
-        )
-        asyncio.run(_met(backends))
-        gateway = make_gateway_of_backends(backends, origins, entrance)
-        front = Front(gateway, backends, entrance.certificate)
-        address = entrance.address_of(listener.getsockname()[1])
-        records = [_record(one, place, address) for place, one in enumerate(backends.all)]
-        serving = Serving(
-            deployment=records[0], gives="text", front=front,
-            backends=tuple(one.url for one in addresses),
-            leave=tuple(one.url for one in addresses if not one.is_local),
-            names=tuple(dict.fromkeys(name for one in backends.all for name in one.told.models)),
-        )  # fmt: skip
-        try:
-            with in_thread(front, listener, serving.ended, backends):
-                for record in records:
-                    record.announce()
-                log.gateway(f"{', '.join(one.name for one in backends.all)} at {serving.url}")
-                yield serving
-        finally:
+    with (
+        listening(port, entrance) as (listener, log),
+        backends_at(
+            addresses,
+            listener,
+            log,
+            silent_s=silent_s,
+            origins=origins,
+            queue=queue,
+            entrance=entrance,
+            session=session,
+        ) as serving,
+    ):
+        yield serving
+
+
+@contextmanager
+def backends_at(
+    addresses: Sequence[BackendAddress],
+    listener: socket.socket,
+    log: LogFile,
+    *,
+    session: Session,
+    silent_s: float = SILENT_S,
+    origins: Sequence[str] = (),
+    queue: int | None = None,
+    entrance: Entrance = ON_THIS_MACHINE,
+) -> Iterator[Serving]:
+    """Answer on `listener` for the servers at `addresses` while the block lasts. Raises Offline."""
+    tell = log.gateway_and(session.warn)
+    backends = BackendPool(
+        [Backend(one, silent_s=silent_s, queue=queue, on_event=tell) for one in addresses], log
+    )
+    asyncio.run(_met(backends))
+    gateway = make_gateway_of_backends(backends, origins, entrance)
+    front = Front(gateway, backends, entrance.certificate)
+    address = entrance.address_of(listener.getsockname()[1])
+    records = [_record(one, place, address) for place, one in enumerate(backends.all)]
+    serving = Serving(
+        deployment=records[0], gives="text", front=front,
+        backends=tuple(one.url for one in addresses),
+        leave=tuple(one.url for one in addresses if not one.is_local),
+        names=tuple(dict.fromkeys(name for one in backends.all for name in one.told.models)),
+    )  # fmt: skip
+    try:
+        with in_thread(front, listener, serving.ended, backends):
             for record in records:
-                record.record.unlink(missing_ok=True)
+                record.announce()
+            log.gateway(f"{', '.join(one.name for one in backends.all)} at {serving.url}")
+            yield serving
+    finally:
+        for record in records:
+            record.record.unlink(missing_ok=True)
 
 
 async def _met(backends: BackendPool) -> None:

@@ -7,32 +7,23 @@ another version is refused before any weights travel.
 """
 
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from typing import IO, Final
+from contextlib import closing, contextmanager
+from typing import Final
 
 import psutil
 
 from hakaru.clusters.cluster import Cluster, Node
-from hakaru.clusters.ssh import (
-    failed_there,
-    hakaru_there,
-    host_of,
-    is_here,
-    no_ssh,
-    run_there,
-    ssh_command,
-)
+from hakaru.clusters.ssh import failed_there, hakaru_there, host_of, is_here, run_there, ssh_command
 from hakaru.engine.builds import selection
 from hakaru.engine.rpc_worker import PROTOCOL, WorkerFacts, facts_told, protocol_of
 from hakaru.errors import EngineMissing, NodeError, NodeUnready, WorkerLost
 from hakaru.language import listed
 from hakaru.pool import impatient_pool
 from hakaru.servers import HOST
+from hakaru.serving.node_session import NodeSession
 
 UP_WITHIN_S: Final = 90.0
 GONE_WITHIN_S: Final = 10.0
@@ -50,29 +41,17 @@ class Worker:
         self.host = node.address if trust_network else HOST
         self.endpoint = f"{self.host}:{self._local_port}"
         self.facts: WorkerFacts | None = None
-        self._process: subprocess.Popen[str] | None = None
-        self._said: IO[str] | None = None  # what it said on stderr
+        self._session: NodeSession | None = None
 
     def start(self) -> None:
         """Return when the worker answers at `endpoint`. Raises NodeError."""
-        self._close()
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 -- `_close` closes it
+        if self._session:
+            self._end(self._session, 0)
         words = ["cluster", "worker", "--json", "--port", str(self.node.port)]
         if self._trusts:
             words += ["--host", self.node.address, "--trust-network"]
-        try:
-            self._process = subprocess.Popen(
-                self._command(words),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                text=True,
-                errors="replace",
-                start_new_session=True,  # Ctrl-C is for the head, which then ends it in order
-            )
-        except FileNotFoundError as error:
-            raise no_ssh() from error
-        self.facts = self._hello(self._process)
+        self._session = NodeSession(self._command(words))
+        self.facts = self._hello(self._session)
         self._check(self.facts)
 
     def _command(self, words: Sequence[str]) -> list[str]:
@@ -82,26 +61,23 @@ class Worker:
         there = hakaru_there(self.node.hakaru, *words)
         return ssh_command(host_of(self.node), there, *tunnel)
 
-    def _hello(self, process: "subprocess.Popen[str]") -> WorkerFacts:
+    def _hello(self, session: NodeSession) -> WorkerFacts:
         """What the worker says first: one JSON object, behind what a shell may say before."""
-        assert process.stdout
-        timer = threading.Timer(UP_WITHIN_S, process.kill)
+        timer = threading.Timer(UP_WITHIN_S, session.kill)
         timer.start()
         try:
             told = ""
-            for line in process.stdout:
+            for line in session.lines:
                 told = line if line == "{\n" else told + line
                 if line == "}\n":
                     return facts_told(told)
         finally:
             timer.cancel()
-        raise self._failure(process.wait())
+        raise self._failure(session)
 
-    def _failure(self, code: int) -> NodeError:
-        assert self._said
-        self._said.seek(0)
+    def _failure(self, session: NodeSession) -> NodeError:
         host = self.node.name if self._is_here else host_of(self.node)
-        return failed_there(host, code, self._said.read(), self.node.hakaru)
+        return failed_there(host, session.wait(), session.said(), self.node.hakaru)
 
     def _check(self, facts: WorkerFacts) -> None:
         """Raises NodeUnready for another version, NodeError where the way to it leads nowhere."""
@@ -134,44 +110,34 @@ class Worker:
     @property
     def is_up(self) -> bool:
         """Whether its session still runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._session is not None and self._session.is_up
 
     def wait(self) -> None:
         """Return when its session has ended."""
-        if self._process:
-            self._process.wait()
+        if self._session:
+            self._session.wait()
 
     def loss(self) -> WorkerLost:
         """Why it is no more."""
-        assert self._process
+        assert self._session
         return WorkerLost(
             "{reason} The model lies on it, too, so nothing answers any more; with `restart` it "
             "begins again.",
             log=[],
-            reason=self._failure(self._process.wait()),
+            reason=self._failure(self._session),
         )
 
     def stop(self) -> bool:
         """End it; False if it still runs afterwards, or nobody can tell."""
-        if (process := self._process) is None:
+        if self._session is None:
             return True
-        assert process.stdin
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GONE_WITHIN_S)
-        code = process.poll()
-        process.kill()
-        process.wait()
-        self._close()
+        code = self._end(self._session, GONE_WITHIN_S)
         return code == 0 or self.facts is None or not self._still_runs(self.facts.pid)
 
-    def _close(self) -> None:
-        process = self._process
-        streams = (process.stdin, process.stdout) if process else ()
-        for stream in filter(None, (*streams, self._said)):
-            with suppress(BrokenPipeError):
-                stream.close()
+    def _end(self, session: NodeSession, within_s: float) -> int | None:
+        code = session.end(within_s)
+        session.lines.close()
+        return code
 
     def _still_runs(self, pid: int) -> bool:
         if self._is_here:

@@ -1,5 +1,6 @@
 """`hakaru deploy`: the files that run a model on a cluster, written or printed."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hakaru.errors import Misuse
 from hakaru.language import listed, say
 from hakaru.memory.context import DEFAULT_CONTEXT
 from hakaru.models.presets import preset_asked
+from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_cluster import serve_cluster
 
 
@@ -76,24 +78,32 @@ def run(options: DeployOptions) -> int:
 
 def _serve(options: DeployOptions) -> int:
     """Serve over the cluster until Ctrl-C. Raises Misuse for what only files have."""
+    if options.target not in {"rpc", "vllm"}:
+        raise Misuse(
+            "`run` starts the targets rpc and vllm, and not {target}.", target=options.target
+        )
     of_files = {
-        "`preset`": preset_asked(options.type_, options.bits),
-        "`weights`": options.weights,
         "`programs`": options.programs,
         "`image`": options.image,
         "`output`": options.output,
         "`dry_run`": options.dry_run,
         "--json": options.json,
     }
+    if options.target == "rpc":
+        of_files["`preset`"] = preset_asked(options.type_, options.bits)
+        of_files["`weights`"] = options.weights
     if given := [name for name, value in of_files.items() if value]:
         raise Misuse(
             "{options} is for files that are written; leave it out with `run`.",
             options=listed(given),
         )
-    if options.target != "rpc":
-        raise Misuse("`run` starts the target rpc only, and not {target}.", target=options.target)
+    serving = _over_rpc(options) if options.target == "rpc" else _over_vllm(options)
+    return stay(serving, has_pages=False)
+
+
+def _over_rpc(options: DeployOptions) -> AbstractContextManager[Serving]:
     users = options.users or 1
-    serving = serve_cluster(
+    return serve_cluster(
         options.model,
         options.cluster,
         trust_network=options.trust_network,
@@ -103,7 +113,24 @@ def _serve(options: DeployOptions) -> int:
         n_ctx=(options.context or DEFAULT_CONTEXT) * users,
         n_parallel=users,
     )
-    return stay(serving, has_pages=False)
+
+
+def _over_vllm(options: DeployOptions) -> AbstractContextManager[Serving]:
+    from hakaru.serving.serve_replicas import serve_replicas  # it needs a web framework
+
+    return serve_replicas(
+        options.model,
+        options.cluster,
+        type_name=preset_asked(options.type_, options.bits),
+        users=options.users,
+        n_ctx=options.context,
+        weights=options.weights,
+        parallel=options.parallel_shape,
+        trust_network=options.trust_network,
+        restart=options.restart,
+        port=options.port,
+        session=terminal_session(aside=True, keeps=False),
+    )
 
 
 def _print_files(bundle: Bundle) -> None:

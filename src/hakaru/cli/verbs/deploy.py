@@ -74,7 +74,7 @@ TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
     "-o", "output", type=PATH, metavar="FOLDER", help="Where to write.  [default: MODEL-TARGET]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that stand there.")
-@click.option("--run", is_flag=True, help="Write nothing: start all of it now, until Ctrl-C (rpc).")
+@click.option("--run", is_flag=True, help="Write nothing: start all now, until Ctrl-C (rpc, vllm).")
 @click.option("--restart", is_flag=True, help="Begin again when a worker of the cluster is lost.")
 @dry_run_option
 @json_option
