@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -53,6 +54,8 @@ def started(
 ) -> Iterator[Started]:
     """The replica of `launches`, which gave a token; all its processes end with the block."""
     folder.mkdir()
+    sockets = TemporaryDirectory(prefix="v", dir="/tmp")  # their paths have at most 107 bytes
+    quiet = _QUIET | {"TMPDIR": sockets.name}
     ports = {"--port": free_port(), "--master-port": free_port()}
     processes = list[subprocess.Popen[bytes]]()
     try:
@@ -66,7 +69,7 @@ def started(
                 processes.append(
                     subprocess.Popen(
                         [*command, "--served-model-name", "m"],
-                        env={**os.environ, **_QUIET, **dict(launch.environment)},
+                        env={**os.environ, **quiet, **dict(launch.environment)},
                         stdout=log,
                         stderr=log,
                         cwd=folder,
@@ -77,6 +80,7 @@ def started(
         yield server
     finally:
         _end(processes)
+        sockets.cleanup()
 
 
 def _wait(server: Started) -> None:

@@ -2,7 +2,8 @@
 
 The script of a node with one process becomes that process. Another opens its tunnels, starts the
 rest, and stops all of it when the last one ends or Ctrl-C is pressed. `ssh -f` returns once a
-tunnel listens, so the server finds its workers; a control socket is what closes it again.
+tunnel listens, so the server finds its workers; a control socket is what closes it again. Its path
+is short, since that of a Unix socket has at most 104 bytes, of which TMPDIR may take many.
 Sources: ssh(1), -f, -M and -O; sh(1): what is started by `&` hears no Ctrl-C.
 """
 
@@ -14,7 +15,7 @@ from hakaru.deploying.bundle import File
 from hakaru.deploying.node_process import Process
 
 _CLOSING: Final = """\
-tunnels=$(mktemp -d)
+tunnels=$(mktemp -d /tmp/hakaru.XXXXXX)
 started=
 close() {
   trap - EXIT INT TERM
@@ -60,9 +61,9 @@ def _lines(processes: Sequence[Process]) -> Iterator[str]:
         yield f"exec {folded(_words(processes[0]))}"
         return
     yield _CLOSING
-    for process in processes:
+    for n, process in enumerate(processes, 1):
         if process.role == "tunnel":
-            yield _tunnel(process)
+            yield _tunnel(process, n)
         else:
             yield f"{folded(_words(process))} &"
             yield 'started="$started $!"'
@@ -70,9 +71,9 @@ def _lines(processes: Sequence[Process]) -> Iterator[str]:
     yield "while sleep 60; do :; done" if is_only_tunnels else "wait $!"
 
 
-def _tunnel(process: Process) -> str:
+def _tunnel(process: Process, n: int) -> str:
     ssh, *words = map(shlex.quote, process.command)
-    return f'{ssh} -f -M -S "$tunnels"/{shlex.quote(process.name)} {" ".join(words)}'
+    return f'{ssh} -f -M -S "$tunnels"/{n} {" ".join(words)}'
 
 
 def _words(process: Process) -> tuple[str, ...]:
