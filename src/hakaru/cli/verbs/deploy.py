@@ -65,7 +65,7 @@ TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
     type=click.IntRange(1, 65535),
     default=8601,
     show_default=True,
-    help="llama-server's, on the head's 127.0.0.1.",
+    help="On the head's 127.0.0.1: llama-server's, with --run the gateway's.",
 )
 @parallel_options
 @click.option("--image", metavar="NAME", help="The container's, where there is one.")
