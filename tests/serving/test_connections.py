@@ -112,10 +112,12 @@ def test_there_is_room_for_files_besides(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_head_without_an_end_is_refused() -> None:
-    """Before it fills the memory; a long body is no head."""
+    """Before it fills the memory, and heard by a client that goes on sending; a long body is no
+    head.
+    """
     with listening() as port, socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-        for _ in range(10):
+        for _ in range(40):
             client.sendall(b"X-Long: " + b"x" * 8000 + b"\r\n")
         answer = everything(client)
         assert answer.startswith(b"HTTP/1.1 431") and b'"code": "head_too_large"' in answer
