@@ -123,7 +123,7 @@ def test_two_nodes_answer_as_one_and_hold_what_the_plan_says(
         assert len(starts) == pp
         with (
             started(vllm_python, checkpoint, starts, tmp_path / f"pp{pp}") as server,
-            serve_backends([server.url], silent_s=5) as gateway,
+            serve_backends([server.url], silent_s=15) as gateway,
         ):
             answers += [server.ask(PROMPT, 16), ask(gateway.url, PROMPT, 16)]
             assert pool_in_log(server) == pytest.approx(planned(plan), rel=0.03)
