@@ -36,7 +36,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hakaru.clusters.cluster import RPC_PORT, Cluster, Link, Node
-from hakaru.clusters.ssh import SSH_NAME
+from hakaru.clusters.ssh import END, SSH_NAME
 from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware, hardware_of
 from hakaru.hardware.machine_json import machine_from_json
@@ -49,10 +49,8 @@ MOST_NODES: Final = 1_000
 Where = tuple[str | int, ...]
 """The way to a value in the file, such as `("node", 1, "hardware")`."""
 
-_END: Final = r"$(?!\n)"
-"""Of a pattern; a `$` alone would let a line break stand behind."""
-_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*" + _END, max_length=63)]
-_Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*" + _END, max_length=253)]
+_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*" + END, max_length=63)]
+_Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*" + END, max_length=253)]
 
 
 class _Node(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +62,7 @@ class _Node(Struct, frozen=True, forbid_unknown_fields=True):
     hardware_file: str | None = None
     port: Annotated[int, Meta(ge=1, le=65_535)] = RPC_PORT
     ssh: Annotated[str, Meta(pattern=SSH_NAME)] | None = None
-    hakaru: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./~-]+" + _END)] = "hakaru"
+    hakaru: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_./~-]+" + END)] = "hakaru"
 
 
 class _LinkBetween(Link, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,9 @@ import psutil
 from hakaru.clusters.cluster import Node
 from hakaru.errors import MachineError, NodeError, NodeUnreachable, NodeUnready
 
-SSH_NAME: Final = r"^[A-Za-z0-9_]\S*$(?!\n)"
+END: Final = r"$(?!\n)"
+"""Of a pattern; a `$` alone would let a line break stand behind."""
+SSH_NAME: Final = r"^[A-Za-z0-9_]\S*" + END
 """What may stand for a machine: nothing that ssh would take for an option."""
 CONNECT_S: Final = 10
 SILENT_S: Final = 5

@@ -9,7 +9,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from hakaru.clusters.cluster import Node
+from hakaru.clusters.cluster import LOOPBACK, Node
+from hakaru.clusters.ssh import OPTIONS, host_of
 
 Role = Literal["worker", "tunnel", "server"]
 
@@ -34,3 +35,17 @@ class Process(Struct, frozen=True, kw_only=True):
             "command": list(self.command),
             "environment": dict(self.environment),
         }
+
+
+def tunnel(
+    head: Node, node: Node, *, name: str, begins: str, port: int, replica: int = 0
+) -> Process:
+    """On `head`, from where it `begins` (HOST:PORT) to `port` on the loopback of `node`."""
+    way = f"{begins}:{LOOPBACK}:{port}"
+    return Process(
+        node=head,
+        role="tunnel",
+        name=name,
+        command=("ssh", "-N", "-T", *OPTIONS, "-L", way, "--", host_of(node)),
+        replica=replica,
+    )

@@ -7,12 +7,11 @@ listen at their addresses.
 Sources: llama.cpp, tools/rpc/README.md and rpc-server.cpp; ssh(1), ssh_config(5).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from hakaru.clusters.cluster import LOOPBACK, RPC_PORT, Cluster, Node
-from hakaru.clusters.ssh import OPTIONS, host_of
-from hakaru.deploying.node_process import Process
+from hakaru.deploying.node_process import Process, tunnel
 
 FIRST_TUNNEL_PORT: Final = RPC_PORT + 1
 """On the head, where the tunnel to the first worker begins; the next worker's is one higher."""
@@ -53,7 +52,12 @@ def rpc_processes(
         _worker(node, node.address if trusts_network else LOOPBACK, programs)
         for node in cluster.workers
     )
-    tunnels = () if trusts_network else _tunnels(cluster, reached)
+    if trusts_network:
+        return *workers, server
+    tunnels = (
+        tunnel(cluster.head, node, name=f"tunnel-{node.name}", begins=begins, port=node.port)
+        for node, begins in zip(cluster.workers, reached, strict=True)
+    )
     return *workers, *tunnels, server
 
 
@@ -72,18 +76,6 @@ def _worker(node: Node, host: str, programs: str) -> Process:
             *("-H", host, "-p", str(node.port), *threads, *device),
         ),
     )
-
-
-def _tunnels(cluster: Cluster, reached: Sequence[str]) -> Iterator[Process]:
-    """On the head, from where a worker is `reached` to its port on its own loopback."""
-    for node, begins_at in zip(cluster.workers, reached, strict=True):
-        way = f"{begins_at}:{LOOPBACK}:{node.port}"
-        yield Process(
-            node=cluster.head,
-            role="tunnel",
-            name=f"tunnel-{node.name}",
-            command=("ssh", "-N", "-T", *OPTIONS, "-L", way, "--", host_of(node)),
-        )
 
 
 def _program(name: str, folder: str) -> str:

@@ -9,8 +9,7 @@ encryption, and trust who reaches them (vLLM's own word, docs/usage/security.md)
 from typing import Final
 
 from hakaru.clusters.cluster import LOOPBACK, Node
-from hakaru.clusters.ssh import OPTIONS, host_of
-from hakaru.deploying.node_process import Process
+from hakaru.deploying.node_process import Process, tunnel
 from hakaru.vllm.launch import PORT, Launch, launches
 from hakaru.vllm.proposal import Proposal
 
@@ -26,7 +25,11 @@ def vllm_processes(proposal: Proposal, head: Node, *, model: str, name: str) -> 
     """
     starts = tuple(launches(proposal))
     ranks = (_rank(launch, model, name) for launch in starts)
-    tunnels = (_tunnel(head, launch) for launch in starts if launch.port and launch.node != head)
+    tunnels = (
+        _tunnel(head, launch, launch.port)
+        for launch in starts
+        if launch.port and launch.node != head
+    )
     return *ranks, *tunnels
 
 
@@ -50,15 +53,10 @@ def _rank(launch: Launch, model: str, name: str) -> Process:
     )
 
 
-def _tunnel(head: Node, launch: Launch) -> Process:
-    way = f"{LOOPBACK}:{_begins_at(launch)}:{LOOPBACK}:{launch.port}"
-    return Process(
-        node=head,
-        role="tunnel",
-        name=f"tunnel-{launch.node.name}-{launch.replica}",
-        command=("ssh", "-N", "-T", *OPTIONS, "-L", way, "--", host_of(launch.node)),
-        replica=launch.replica,
-    )
+def _tunnel(head: Node, launch: Launch, port: int) -> Process:
+    name = f"tunnel-{launch.node.name}-{launch.replica}"
+    begins = f"{LOOPBACK}:{_begins_at(launch)}"
+    return tunnel(head, launch.node, name=name, begins=begins, port=port, replica=launch.replica)
 
 
 def _begins_at(launch: Launch) -> int:
