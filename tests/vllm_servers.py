@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from hakaru.vllm.launch import Launch
+from ports import free_port
 
 WITHIN_S = 300
 """A start, with other tests beside it."""
@@ -110,10 +110,3 @@ def _end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
             left.kill()
     for process in processes:
         process.wait()
-
-
-def free_port() -> int:
-    """A port of loopback at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

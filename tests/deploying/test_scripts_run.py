@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from hakaru.deploying.deploy import deploy
 from hakaru.deploying.token_probe import token_probe
+from ports import free_port
 from ssh_stand_in import is_open, sshd
 
 CLUSTER = """
@@ -29,14 +29,6 @@ hardware = "8GiB RAM"
 ssh = "far"
 port = {port}
 """
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_serving import Served, free_port
+from test_serving import Served
+
+from ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.alone]
 

@@ -25,6 +25,7 @@ from hakaru.serving.serve_replicas import serve_replicas
 from hakaru.vllm import launch
 from hakaru.vllm.parallel import Parallel
 from hakaru.vllm.vllm_fit import VllmFit
+from ports import free_port
 from ssh_stand_in import program, ssh_that_stays_here, sshd
 
 NODES = """
@@ -96,14 +97,6 @@ def runs(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-        return port
 
 
 @pytest.fixture

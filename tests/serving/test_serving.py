@@ -25,6 +25,7 @@ from hakaru.serving.conversation import Conversation
 from hakaru.serving.port import bound_socket
 from hakaru.serving.supervisor import Supervisor
 from hakaru.testing import write_tiny_llama
+from ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
@@ -81,12 +82,6 @@ def served_from(folder: Path, model: Path, *arguments: str) -> Served:
         found = Served(model, *arguments, "--port", str(free_port()))
     assert found.url, found.process.communicate()
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_openai_client_gets_a_streamed_chat_completion(served: Served) -> None:

@@ -12,9 +12,10 @@ import httpx
 import openai
 import psutil
 import pytest
-from test_serving import Served, free_port, served_from
+from test_serving import Served, served_from
 
 from hakaru.testing import tiny_shape, write_tiny_llama
+from ports import free_port
 
 pytestmark = pytest.mark.engine
 TURN = {"role": "user", "content": "Hello"}
