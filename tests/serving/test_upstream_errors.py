@@ -50,6 +50,7 @@ def test_other_errors_keep_their_sentence_in_every_form() -> None:
     assert error(404, {"detail": "Not Found"})[1]["code"] == "not_found"
     assert error(500, b"<html>")[1]["message"] == "<html>"
     assert error(502, b"")[1]["message"]
+    assert error(500, {"error": {"message": "", "type": "Odd"}})[1]["message"]  # vLLM's
     for odd in (b"[]", b'{"error": []}', b'{"error": {"message": {}}}', b"\xff"):
         assert error(500, odd)[0] == 500
 

@@ -100,13 +100,13 @@ def _of_others(status: int, error: dict[str, Any]) -> Response:
 
 
 def _error_in(body: bytes) -> dict[str, Any] | None:
-    """The error in a body: under `error`, or at its top; None where there is none."""
+    """The error in a body: under `error`, or at its top; None where none says why it is one."""
     try:
         told = json.loads(body)
         error = told.get("error", told)
     except (ValueError, AttributeError):
         return None
-    return error if isinstance(error, dict) and "message" in error else None
+    return error if isinstance(error, dict) and error.get("message") else None
 
 
 def _text(body: bytes) -> str:
