@@ -121,10 +121,10 @@ class StandIn:
             await asyncio.sleep(self.pause_s)
             choice = {"text": " ".join(WORDS), "message": {"content": self.url}}
             return self._send(writer, 200, {"model": self.model, "choices": [choice]})
-        await self._stream(writer, way)
+        await self._stream(writer, way, counts="stream_options" in body)
         return None
 
-    async def _stream(self, writer: asyncio.StreamWriter, way: Way) -> None:
+    async def _stream(self, writer: asyncio.StreamWriter, way: Way, *, counts: bool) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
@@ -142,8 +142,12 @@ class StandIn:
                     return
                 if way == "hangs in a stream" and i == 2:
                     await asyncio.sleep(60)
-                self._event(writer, json.dumps({"choices": [{"text": word}]}))
+                choice = {"text": word, "delta": {"content": word}}
+                self._event(writer, json.dumps({"choices": [choice]}))
                 await writer.drain()
+            if counts:
+                usage = {"prompt_tokens": 30, "completion_tokens": len(WORDS)}
+                self._event(writer, json.dumps({"choices": [], "usage": usage}))
             self._event(writer, "[DONE]")
         writer.write(b"0\r\n\r\n")
         await writer.drain()

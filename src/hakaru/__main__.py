@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from hakaru.evaluation.tiers import Tier
-    from hakaru.serving.serve_at import Loaded
+    from hakaru.serving.serve_at import Elsewhere, Loaded
     from hakaru.serving.serve_several import Several
     from hakaru.web.live import LivePage
 
@@ -71,7 +71,7 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _pages(what: "Loaded | Several") -> "Sequence[BaseRoute]":
+def _pages(what: "Loaded | Several | Elsewhere") -> "Sequence[BaseRoute]":
     from functools import partial
 
     from hakaru.cli.paste import runnable

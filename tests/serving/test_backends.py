@@ -189,6 +189,21 @@ def test_what_does_more_than_to_be_answered_is_asked_once(
     assert sum(len(backend.asked) for backend in two) == n_asked
 
 
+def test_words_for_llama_cpp_are_for_llama_cpp_alone(serve: Serve, stand_ins: StandIns) -> None:
+    """It drops the choice of a tool in silence; others follow it, in forms that we may not know."""
+    choice = {"type": "some_day", "name": "f"}
+    tool = {"type": "function", "function": {"name": "f"}}
+    body = {"messages": [{"role": "user", "content": "x"}], "tools": [tool], "tool_choice": choice}
+    vllm, llama_cpp = stand_ins(), stand_ins("other", owned_by="llamacpp")
+    serving = serve(vllm, llama_cpp)
+    asked = [
+        httpx.post(f"{serving.url}/chat/completions", json={"model": model, **body})
+        for model in ("smol", "other")
+    ]
+    assert [answer.status_code for answer in asked] == [200, 400]
+    assert vllm.asked[0]["tool_choice"] == choice
+
+
 def test_a_backend_that_breaks_in_a_stream_gives_an_error_event(
     serve: Serve, two: tuple[StandIn, StandIn]
 ) -> None:
@@ -434,7 +449,7 @@ def test_no_backend_at_all_ends_the_command(serve: Serve, stand_ins: StandIns) -
     """With the reason of each."""
     gone = stand_ins()
     gone.kill()
-    with pytest.raises(Offline, match=r"no backend answers .*ConnectionRefusedError"):
+    with pytest.raises(Offline, match=r"no backend answers .*nobody listens there"):
         serve(gone)
 
 

@@ -12,14 +12,16 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast, get_args
 
 from starlette.responses import Response
 
+from hakaru.engine.mode import Gives
 from hakaru.errors import EngineDied
 from hakaru.serving.backend_address import BackendAddress
 from hakaru.serving.backend_questions import (
     ASSUMED_SLOTS,
+    GIVEN_AT,
     Told,
     give_token,
     read_models,
@@ -90,7 +92,14 @@ class Backend:
             "n_slots": self.told.n_slots, "n_ctx": self.told.n_ctx,
             **self.engine.in_flight.as_json(),
             "answered": self.engine.in_flight.n_answered, "errors": self.n_failed,
+            "mean_answer_s": self.engine.in_flight.mean_s,
         }  # fmt: skip
+
+    def gives(self, model: str) -> Gives:
+        """What one of its models gives: by its own word, or by the endpoint that gave a token."""
+        told = self.told.models[model].get("gives")
+        seen = GIVEN_AT.get(self._endpoint or "", "text")
+        return cast("Gives", told) if told in get_args(Gives) else seen
 
     def client(self) -> EngineClient:
         """Who asks it. Raises EngineDied where the gateway ends."""

@@ -74,7 +74,7 @@ class BackendPool:
             try:
                 answer = await backend.engine.attempt(request, body)
             except NobodyListens as error:
-                backend.lose(f"nobody listens ({error})")
+                backend.lose(str(error))
                 answer = _lost(backend, error)
                 continue
             except EngineLost as error:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from hakaru.engine.mode import Gives
 from hakaru.serving.engine_client import EngineClient, EngineLost
 
 ASSUMED_SLOTS: Final = 16
@@ -30,6 +31,8 @@ TOKEN: Final[dict[str, dict[str, Any]]] = {
     "/v1/rerank": {"query": "1", "documents": ["1"]},
 }
 """The least that can be asked of each kind of model."""
+GIVEN_AT: Final[dict[str, Gives]] = {"/v1/embeddings": "embedding", "/v1/rerank": "reranker"}
+"""What models give that answer there; the others give text."""
 _LLAMA_CPP: Final = frozenset({"llamacpp", "hakaru"})
 _TOKENS: Final = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total")
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from hakaru.serving.backend import Backend
 from hakaru.serving.backend_pool import BackendPool
@@ -36,10 +36,13 @@ LLAMA_CPP_ONLY: Final = COUNTING - {"/v1/messages/count_tokens"}
 
 
 def make_gateway_of_backends(
-    backends: BackendPool, origins: Sequence[str] = (), entrance: Entrance = ON_THIS_MACHINE
+    backends: BackendPool,
+    pages: Sequence[BaseRoute] = (),
+    origins: Sequence[str] = (),
+    entrance: Entrance = ON_THIS_MACHINE,
 ) -> Starlette:
-    """The ASGI application in front of `backends`; `origins` are the sites whose pages may use it,
-    `entrance` says who needs a key.
+    """The ASGI application in front of `backends`; `pages` are what a browser may see beside the
+    API, `origins` the sites whose pages may use it, `entrance` says who needs a key.
     """
 
     @asynccontextmanager
@@ -48,10 +51,10 @@ def make_gateway_of_backends(
             yield
 
     return Starlette(
-        routes=list(_Endpoints(backends, Intake(ELSEWHERE)).routes()),
+        routes=[*_Endpoints(backends, Intake(ELSEWHERE)).routes(), *pages],
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        middleware=who_may_ask(origins, entrance),
+        middleware=who_may_ask(origins, entrance, pages),
     )
 
 

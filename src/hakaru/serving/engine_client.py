@@ -10,6 +10,8 @@ A connection is used once: llama.cpp's server closes it after a streamed answer 
 
 import asyncio
 import json
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
@@ -27,6 +29,22 @@ class EngineLost(Exception):
 
 class NobodyListens(EngineLost):
     """There is no engine at the address: it heard nothing of the question."""
+
+
+def _why_not(error: OSError) -> str:
+    """Why there is no connection."""
+    match error:
+        case ConnectionRefusedError():
+            return "nobody listens there"
+        case TimeoutError():
+            return "no connection came about in time"
+        case socket.gaierror():
+            return "its name is not known"
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
+        case ssl.SSLError():
+            return f"it does not speak TLS as expected: {error.reason}"
+    return error.strerror or str(error)
 
 
 class Address(Protocol):
@@ -193,7 +211,7 @@ class EngineClient:
         try:
             transport, answer = await self.address.connected(lambda: Answer(self, is_work=is_work))
         except OSError as error:
-            raise NobodyListens(type(error).__name__) from error
+            raise NobodyListens(_why_not(error)) from error
         head = (
             f"{method} {self.address.prefix}{path} HTTP/1.1\r\n{self.address.head}"
             f"Connection: close\r\n"

@@ -187,8 +187,8 @@ class Forwarding(Generic[U]):
         """The engine's answer. Raises Refused and EngineLost."""
         path, content_type = request.url.path, request.headers.get("content-type", "")
         works = request.method == "POST" and path not in COUNTING
-        async with self._intake.admitted(client, path, body) as for_engine:
-            body = for_engine if self.upstream.llama_cpp_model else body
+        n_ctx, name = self._intake.limits.n_ctx, self.upstream.llama_cpp_model
+        async with self._intake.admitted(client, path, body, is_llama_cpp=bool(name)) as body:
             if works:
                 _take_place(visit)
             asked = client.ask(request.method, path, body, content_type, is_work=works)
@@ -200,7 +200,6 @@ class Forwarding(Generic[U]):
         if answer.first.startswith(FAILED_AT_ONCE):
             event = (await answer.body()).partition(b"\n")[0].removeprefix(b"data: ")
             return self._translate(status_in(event), event, answer.headers)
-        n_ctx, name = self._intake.limits.n_ctx, self.upstream.llama_cpp_model
         pieces = _pieces_of(answer, client, path, body, n_ctx, name)
         return Relayed(answer, pieces, self.upstream, visit)
 

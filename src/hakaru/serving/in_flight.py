@@ -44,7 +44,7 @@ class InFlight:
         self.n_slots, self._n_queue, self._clock = n_slots, n_queue, clock
         self.n_answered = 0  # to their ends, without an error
         self._n = self._n_asked = 0
-        self._mean_s: float | None = None  # of an answer, from its place in the queue to its end
+        self.mean_s: float | None = None  # of an answer, from its place in the queue to its end
         self._since = clock()  # when the last request ended
 
     @property
@@ -93,8 +93,8 @@ class InFlight:
         if is_answered:
             self.n_answered += 1
             took_s = self._since - asked_at
-            mean_s = took_s if self._mean_s is None else self._mean_s
-            self._mean_s = mean_s + WEIGHT * (took_s - mean_s)
+            mean_s = took_s if self.mean_s is None else self.mean_s
+            self.mean_s = mean_s + WEIGHT * (took_s - mean_s)
 
     @property
     def _n_places(self) -> int:
@@ -105,7 +105,7 @@ class InFlight:
         """When the next place should be free. So many places, each taken for the mean time, become
         free that often (Little's law).
         """
-        mean_s = self._mean_s or 0.0
+        mean_s = self.mean_s or 0.0
         return min(LONGEST_S, max(1, math.ceil(mean_s / self._n_places)))
 
 

@@ -79,15 +79,17 @@ class Intake:
         return bytes(read)
 
     @asynccontextmanager
-    async def admitted(self, client: EngineClient, path: str, body: bytes) -> AsyncIterator[bytes]:
-        """A block in which `body` may go to the engine behind `client`, as the block is given it.
-        The next body may go as soon as this one should be tokenized, long before its answer is
-        done. Raises Refused.
+    async def admitted(
+        self, client: EngineClient, path: str, body: bytes, *, is_llama_cpp: bool
+    ) -> AsyncIterator[bytes]:
+        """A block in which `body` may go to the engine behind `client`, as the block is given it:
+        llama.cpp's in words that it follows. The next body may go as soon as this one should be
+        tokenized, long before its answer is done. Raises Refused.
         """
         if path not in schemas.SCHEMAS:
             yield body
             return
-        request, body = await _request(path, body)
+        request, body = await _request(path, body, is_llama_cpp=is_llama_cpp)
         if schemas.has_tools(request) and not await self._shows_tools(client):
             raise _without_tools()
         n_bytes = len(body) - media_bytes(request)
@@ -200,7 +202,7 @@ def _without_tools() -> Refused:
     )
 
 
-async def _request(path: str, body: bytes) -> tuple[schemas.Request, bytes]:
+async def _request(path: str, body: bytes, *, is_llama_cpp: bool) -> tuple[schemas.Request, bytes]:
     """The request in `body`, and the body as the engine reads it. Raises Refused for a body that is
     none.
     """
@@ -210,7 +212,7 @@ async def _request(path: str, body: bytes) -> tuple[schemas.Request, bytes]:
         )
     try:
         request = schemas.decoded(path, body)
-        return request, for_engine(request, body)
+        return request, for_engine(request, body) if is_llama_cpp else body
     except schemas.Unreadable as error:
         code = "invalid_value" if error.field else "invalid_json"
         raise Refused(error_response(400, str(error), code, param=error.field)) from error

@@ -41,6 +41,7 @@ from hakaru.session import Session
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
+    from hakaru.serving.backend_pool import BackendPool
     from hakaru.serving.front import Engines, Front
     from hakaru.serving.serve_several import Several
 
@@ -54,7 +55,15 @@ class Loaded(Struct, frozen=True, kw_only=True):
     entrance: Entrance = ON_THIS_MACHINE
 
 
-Pages = Callable[["Loaded | Several"], Sequence["BaseRoute"]]
+class Elsewhere(Struct, frozen=True, kw_only=True):
+    """Servers elsewhere that answer for this one, for a page that tells of them."""
+
+    backends: "BackendPool"
+    entrance: Entrance
+    leave: tuple[str, ...]  # the machines that read prompts and are not this one
+
+
+Pages = Callable[["Loaded | Several | Elsewhere"], Sequence["BaseRoute"]]
 """What a browser may see beside the API: the routes, made for what is served."""
 ENDS_WITHIN_S: Final = 10.0
 """The longest wait for the gateway's thread when the block ends; it needs less than a second."""

@@ -11,6 +11,7 @@ import psutil
 
 from hakaru.errors import Offline
 from hakaru.language import listed
+from hakaru.pool import impatient_pool
 from hakaru.servers import Deployment
 from hakaru.serving.backend import SILENT_S, Backend
 from hakaru.serving.backend_address import BackendAddress, backend_addresses
@@ -20,7 +21,7 @@ from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.front import Front
 from hakaru.serving.log_file import LogFile
 from hakaru.serving.origins import origin_of
-from hakaru.serving.serve_at import Serving, in_thread, listening
+from hakaru.serving.serve_at import Elsewhere, Pages, Serving, in_thread, listening
 from hakaru.session import Session
 
 
@@ -34,6 +35,7 @@ def serve_backends(
     port: int | None = None,
     allow_origin: Sequence[str] = (),
     queue: int | None = None,
+    pages: Pages | None = None,
     entrance: Entrance = ON_THIS_MACHINE,
     session: Session | None = None,
 ) -> Iterator[Serving]:
@@ -44,8 +46,8 @@ def serve_backends(
     Each is a server with an OpenAI-style API: hakaru, llama-server, vLLM. A request goes to one
     that has its model. `key_file` and `trust_network`: as `backend_addresses` has them. A backend
     that gives nothing for `silent_s` seconds, although it was asked for a token, is lost until it
-    gives one. `queue` requests may wait for their turn at each. Raises Misuse, and Offline where
-    none of them answers.
+    gives one. `queue` requests may wait for their turn at each. `pages` makes what a browser sees.
+    Raises Misuse, and Offline where none of them answers.
     """
     origins = [origin_of(name) for name in allow_origin]
     session = session or Session.here(keeps=False)
@@ -59,6 +61,7 @@ def serve_backends(
             silent_s=silent_s,
             origins=origins,
             queue=queue,
+            pages=pages,
             entrance=entrance,
             session=session,
         ) as serving,
@@ -76,22 +79,31 @@ def backends_at(
     silent_s: float = SILENT_S,
     origins: Sequence[str] = (),
     queue: int | None = None,
+    pages: Pages | None = None,
     entrance: Entrance = ON_THIS_MACHINE,
+    leave: Sequence[str] | None = None,
 ) -> Iterator[Serving]:
-    """Answer on `listener` for the servers at `addresses` while the block lasts. Raises Offline."""
+    """Answer on `listener` for the servers at `addresses` while the block lasts. `leave` are the
+    other machines that read prompts; None: those of the addresses. Raises Offline.
+    """
+    if leave is None:
+        leave = [one.url for one in addresses if not one.is_local]
     tell = log.gateway_and(session.warn)
     backends = BackendPool(
         [Backend(one, silent_s=silent_s, queue=queue, on_event=tell) for one in addresses], log
     )
-    asyncio.run(_met(backends))
-    gateway = make_gateway_of_backends(backends, origins, entrance)
+    with impatient_pool(1) as pool:  # a notebook has an event loop in its own thread
+        pool.submit(asyncio.run, _met(backends)).result()
+    elsewhere = Elsewhere(backends=backends, entrance=entrance, leave=tuple(leave))
+    routes = pages(elsewhere) if pages else ()
+    gateway = make_gateway_of_backends(backends, routes, origins, entrance)
     front = Front(gateway, backends, entrance.certificate)
     address = entrance.address_of(listener.getsockname()[1])
     records = [_record(one, place, address) for place, one in enumerate(backends.all)]
     serving = Serving(
         deployment=records[0], gives="text", front=front,
         backends=tuple(one.url for one in addresses),
-        leave=tuple(one.url for one in addresses if not one.is_local),
+        leave=elsewhere.leave,
         names=tuple(dict.fromkeys(name for one in backends.all for name in one.told.models)),
     )  # fmt: skip
     try:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from hakaru.clusters.links import check_head
 from hakaru.clusters.ssh import is_here
 from hakaru.deploying.bundle import Bundle
@@ -25,7 +23,7 @@ from hakaru.serving.backend_address import backend_addresses
 from hakaru.serving.entrance import ON_THIS_MACHINE
 from hakaru.serving.port import bound_socket
 from hakaru.serving.ranks import Rank, RankGroup
-from hakaru.serving.serve_at import Serving, listening
+from hakaru.serving.serve_at import Pages, Serving, listening
 from hakaru.serving.serve_backends import backends_at
 from hakaru.session import Session
 from hakaru.vllm.parallel import Parallel
@@ -47,15 +45,17 @@ def serve_replicas(
     trust_network: bool = False,
     restart: bool = False,
     port: int | None = None,
+    pages: Pages | None = None,
     session: Session | None = None,
 ) -> Iterator[Serving]:
     """Serve `model` with vLLM on the machines in the file `cluster`, of which this one is the head,
     while the block lasts.
 
-    `deploy` has the arguments; `port` is the gateway's. A rank that is lost ends all, or with
-    `restart` all ranks of its replica begin again. Raises what `deploy` raises, NodeError for a
-    node that cannot be used or a rank that stays behind, EngineRefused where the KV cache differs
-    from the plan or no token comes, WorkerLost, and Interrupted for Ctrl-C before all answer.
+    `deploy` has the arguments; `port` and `pages` are the gateway's. A rank that is lost ends all,
+    or with `restart` all ranks of its replica begin again. Raises what `deploy` raises, NodeError
+    for a node that cannot be used or a rank that stays behind, EngineRefused where the KV cache
+    differs from the plan or no token comes, WorkerLost, and Interrupted for Ctrl-C before all
+    answer.
     """
     session = session or Session.here(keeps=False)
     bundle = deploy(
@@ -73,11 +73,13 @@ def serve_replicas(
         try:
             replicas.start()
             addresses = backend_addresses([group.url for group in groups])
-            with backends_at(addresses, listener, log, session=session) as serving:
+            elsewhere = [node.name for node in nodes.nodes if not is_here(node.address)]
+            with backends_at(
+                addresses, listener, log, pages=pages, leave=elsewhere, session=session
+            ) as serving:
                 assert serving.front
                 replicas.watch(serving.front.leave)
-                elsewhere = [node.name for node in nodes.nodes if not is_here(node.address)]
-                yield replace(serving, leave=tuple(elsewhere))
+                yield serving
         finally:
             replicas.stop()
     if replicas.failure:

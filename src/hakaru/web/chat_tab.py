@@ -2,20 +2,22 @@
 the page's scripts, in the reader's browser.
 """
 
+from collections.abc import Sequence
+
 from hakaru.language import say
-from hakaru.web.lineup import Lineup
 
 SCRIPTS = ("/chat_store.js", "/chat_stream.js", "/chat_text.js")
 """What the script of the chat imports."""
 
 
-def chat_part(lineup: Lineup) -> dict[str, object]:
-    """What the template shows."""
-    models = [one for one in lineup.now() if one.mode.gives == "text"]
+def chat_part(models: Sequence[tuple[str, int | None]], *, are_several: bool) -> dict[str, object]:
+    """What the template shows. Each of `models` is a name with the tokens of a conversation, where
+    they are known; `are_several`: questions name one of them.
+    """
     return {
         "title": say("Chat"),
-        "models": [(one.name, one.settings.tokens_each) for one in models],
-        "are_several": lineup.are_several,
+        "models": models,
+        "are_several": are_several,
         "which": say("Model"),
         "no_scripts": say("The chat needs scripts. In a terminal: hakaru chat"),
         "conversation": say("Conversation"),
@@ -40,6 +42,7 @@ def chat_part(lineup: Lineup) -> dict[str, object]:
         "remove": say("Remove"),
         "rate": say("{n} tokens/s"),
         "used": say("{n} of {limit} tokens of context"),
+        "used_alone": say("{n} tokens of context"),
         "too_long": say(
             "The conversation is longer than the context. Begin a new one, or edit an earlier "
             "message."

@@ -36,16 +36,22 @@ class Sockets(NamedTuple):
 
 def privacy_part(lineup: Lineup) -> dict[str, Any]:
     """What the template shows, in the language in use."""
+    fetched = say("Nothing is fetched from elsewhere unless somebody presses Fetch under Models.")
+    return privacy_told(privacy_cards(engines_of(lineup)), fetched)
+
+
+def privacy_told(cards: Sequence[Card], more: str) -> dict[str, Any]:
+    """What the template shows of any server: its `cards`, what is true of all, and `more`."""
     return {
         "title": say("Privacy"),
         "text": say(
             "What the system's own tables say of hakaru's process and all processes below it, read "
             "when this was shown, and again every other second."
         ),
-        "cards": privacy_cards(engines_of(lineup)),
+        "cards": cards,
         "sentences": [
             say("The server writes prompts and answers into no file."),
-            say("Nothing is fetched from elsewhere unless somebody presses Fetch under Models."),
+            more,
             say("Conversations of this page are kept by this browser, and nowhere else."),
             say(
                 "This page may ask its own server alone: its content security policy lets the "

@@ -16,7 +16,7 @@ from hakaru.errors import Misuse
 from hakaru.language import listed, say
 from hakaru.memory.context import DEFAULT_CONTEXT
 from hakaru.models.presets import preset_asked
-from hakaru.serving.serve_at import Serving
+from hakaru.serving.serve_at import Pages, Serving
 from hakaru.serving.serve_cluster import serve_cluster
 
 
@@ -44,10 +44,10 @@ class DeployOptions(ParallelOptions):
     json: bool
 
 
-def run(options: DeployOptions) -> int:
+def run(options: DeployOptions, *, pages: Pages | None) -> int:
     """Write the files, with `--dry-run` print them, or with `--run` start what they would."""
     if options.run:
-        return _serve(options)
+        return _serve(options, pages)
     bundle = deploy(
         options.model,
         cluster=options.cluster,
@@ -76,7 +76,7 @@ def run(options: DeployOptions) -> int:
     return 0
 
 
-def _serve(options: DeployOptions) -> int:
+def _serve(options: DeployOptions, pages: Pages | None) -> int:
     """Serve over the cluster until Ctrl-C. Raises Misuse for what only files have."""
     if options.target not in {"rpc", "vllm"}:
         raise Misuse(
@@ -97,11 +97,11 @@ def _serve(options: DeployOptions) -> int:
             "{options} is for files that are written; leave it out with `run`.",
             options=listed(given),
         )
-    serving = _over_rpc(options) if options.target == "rpc" else _over_vllm(options)
-    return stay(serving, has_pages=False)
+    over = _over_rpc if options.target == "rpc" else _over_vllm
+    return stay(over(options, pages), has_pages=pages is not None)
 
 
-def _over_rpc(options: DeployOptions) -> AbstractContextManager[Serving]:
+def _over_rpc(options: DeployOptions, pages: Pages | None) -> AbstractContextManager[Serving]:
     users = options.users or 1
     return serve_cluster(
         options.model,
@@ -109,13 +109,14 @@ def _over_rpc(options: DeployOptions) -> AbstractContextManager[Serving]:
         trust_network=options.trust_network,
         restart=options.restart,
         port=options.port,
+        pages=pages,
         session=terminal_session(aside=True, keeps=False),
         n_ctx=(options.context or DEFAULT_CONTEXT) * users,
         n_parallel=users,
     )
 
 
-def _over_vllm(options: DeployOptions) -> AbstractContextManager[Serving]:
+def _over_vllm(options: DeployOptions, pages: Pages | None) -> AbstractContextManager[Serving]:
     from hakaru.serving.serve_replicas import serve_replicas  # it needs a web framework
 
     return serve_replicas(
@@ -129,6 +130,7 @@ def _over_vllm(options: DeployOptions) -> AbstractContextManager[Serving]:
         trust_network=options.trust_network,
         restart=options.restart,
         port=options.port,
+        pages=pages,
         session=terminal_session(aside=True, keeps=False),
     )
 

@@ -88,7 +88,8 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         return _plan(options, session)
     drain_s = options.drain_s
     if options.backend:
-        return stay(_elsewhere(options, session, entrance), has_pages=False, drain_s=drain_s)
+        elsewhere = _elsewhere(options, session, entrance, pages)
+        return stay(elsewhere, has_pages=pages is not None, drain_s=drain_s)
     if options.are_several:
         several = _several(options, session, entrance, pages)
         return stay(several, has_pages=pages is not None, drain_s=drain_s)
@@ -127,7 +128,7 @@ def _check_what(options: ServeOptions) -> None:
 
 
 def _elsewhere(
-    options: ServeOptions, session: Session, entrance: Entrance
+    options: ServeOptions, session: Session, entrance: Entrance, pages: Pages | None
 ) -> AbstractContextManager[Serving]:
     from hakaru.serving.serve_backends import serve_backends  # it needs a web framework
 
@@ -139,6 +140,7 @@ def _elsewhere(
         port=options.port,
         allow_origin=options.allow_origin,
         queue=options.queue,
+        pages=pages,
         entrance=entrance,
         session=session,
     )
@@ -307,7 +309,11 @@ def _ways_on(serving: Serving, source: Path | None, *, has_pages: bool) -> Itera
         is_named = bool(serving.deployment.settings.get("must_guess"))
         yield _guesses(Speculation.from_json(cast("dict[str, Any]", guesses)), is_named=is_named)
     if has_pages:
-        yield say("What was measured, in a browser: {url}", url=url.removesuffix("v1"))
+        page = url.removesuffix("v1")
+        if serving.backends:
+            yield say("A chat, and what each server does, in a browser: {url}", url=page)
+        else:
+            yield say("What was measured, in a browser: {url}", url=page)
     if serving.gives != "text":
         return
     if serving.leave:

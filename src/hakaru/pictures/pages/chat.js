@@ -86,7 +86,8 @@ function figures(of) {
   const told = [];
   const { limit } = model.selectedOptions[0].dataset;
   if (of?.rate) told.push(filled(words.rate, { n: of.rate.toFixed(1) }));
-  if (of?.used) told.push(filled(words.used, { n: of.used, limit: Number(limit).toLocaleString() }));
+  const used = limit ? words.used : words.usedAlone; // some servers do not tell their limit
+  if (of?.used) told.push(filled(used, { n: of.used, limit: Number(limit).toLocaleString() }));
   $("figures").textContent = told.join(" · ");
 }
 
@@ -136,13 +137,18 @@ async function ask(i) {
 
 async function read(conversation, message, element, signal) {
   let said = 0; // how much of the text a screen reader has heard
+  let began = 0; // when the first token came, in milliseconds
   for await (const event of answerTo(conversation, areSeveral ? message.model : null, signal)) {
     const delta = event.choices[0]?.delta ?? {};
     message.thoughts += delta.reasoning_content ?? "";
     message.content += delta.content ?? "";
+    if (delta.content || delta.reasoning_content) began ||= performance.now();
     if (event.usage) {
-      const used = event.usage.prompt_tokens + event.usage.completion_tokens;
-      conversation.figures = { used, rate: event.timings?.predicted_per_second };
+      const { prompt_tokens, completion_tokens } = event.usage;
+      // as the engine measured it, or else as it came here
+      const here = (1000 * (completion_tokens - 1)) / (performance.now() - began);
+      const rate = event.timings?.predicted_per_second ?? (began && completion_tokens > 1 ? here : 0);
+      conversation.figures = { used: prompt_tokens + completion_tokens, rate };
     }
     const log = $("messages");
     const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
