@@ -1,5 +1,7 @@
 """Losses are read once: what the ledger has is told by the hash of a file that may be gone."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -78,3 +80,25 @@ def test_a_few_windows_settle_nothing(tmp_path: Path) -> None:
     losses.divergences(session, {sha256: candidate.path}, reference, WINDOWS, n=12)
     assert len(losses.known_rows(session, sha256, reference, WINDOWS, F16_CACHE)) == 12
     assert losses.known_test(session, sha256, reference, WINDOWS, TIER, cache=F16_CACHE) is None
+
+
+def test_what_was_read_before_an_interruption_is_kept(tmp_path: Path) -> None:
+    """The next reading begins behind it, and comes to the same."""
+    lab = FakeLab(0.001)
+    session = Session(
+        machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=cast("Lab", lab)
+    )
+    reference = read_model(write_tiny_llama(tmp_path / "reference.gguf"))
+    candidate = read_model(write_tiny_llama(tmp_path / "candidate.gguf", seed=1))
+    files = {session.ledger.model_sha256(candidate): candidate.path}
+
+    def interrupted_at_5(rows: Sequence[losses.Row]) -> bool:
+        if len(rows) == 5:
+            raise KeyboardInterrupt
+        return False
+
+    read = partial(losses.divergences, session, files, reference, WINDOWS, n=12)
+    with pytest.raises(KeyboardInterrupt):
+        read(enough=interrupted_at_5)
+    assert len(read().popitem()[1]) == 12
+    assert lab.n_read == 12

@@ -204,28 +204,53 @@ def divergences(
     rows = {sha256: known_rows(session, sha256, reference, windows, cache)[:n] for sha256 in files}
     open_ = [sha256 for sha256, read in rows.items() if len(read) < n and not enough(read)]
     for begin in sorted({len(rows[sha256]) for sha256 in open_}):
-        group = [sha256 for sha256 in open_ if len(rows[sha256]) == begin]
-        before = [rows[sha256] for sha256 in group]
+        before = {sha256: rows[sha256] for sha256 in open_ if len(rows[sha256]) == begin}
+        paths = [files[sha256] for sha256 in before]
+        rows |= _read_on(
+            session, paths, before, reference, windows, n, cache=cache, enough=enough, step=step
+        )
+    return rows
 
-        def all_enough(new: Sequence[Sequence[Row]], before: Sequence[list[Row]] = before) -> bool:
-            return all(enough([*old, *more]) for old, more in zip(before, new, strict=True))
 
-        def progress(done: int, total: int, begin: int = begin) -> None:
-            session.watch(step, begin + done, begin + total)
+def _read_on(
+    session: Session,
+    paths: Sequence[Path],
+    before: Mapping[str, list[Row]],
+    reference: Model,
+    windows: Sequence[Window],
+    n: int,
+    *,
+    cache: Cache,
+    enough: Callable[[Sequence[Row]], bool],
+    step: str,
+) -> dict[str, list[Row]]:
+    """The rows `before` of the files at `paths`, equally many of each, and those of the next
+    windows up to the first `n`. The ledger has what was read however this ends.
+    """
+    begin, rows = len(next(iter(before.values()))), dict(before)
 
-        progress(0, n - begin)  # the models are loaded before the first text is read
-        read_on = session.lab.compare(
+    def all_enough(new: Sequence[Sequence[Row]]) -> bool:
+        for sha256, more in zip(before, new, strict=True):
+            rows[sha256] = [*before[sha256], *more]
+        return all(map(enough, rows.values()))
+
+    def progress(done: int, total: int) -> None:
+        session.watch(step, begin + done, begin + total)
+
+    progress(0, n - begin)  # the models are loaded before the first text is read
+    try:
+        session.lab.compare(
             reference.path,
-            [files[sha256] for sha256 in group],
+            paths,
             [w.as_json() for w in windows[begin:n]],
             cache=cache,
             enough=all_enough,
             progress=progress,
         )
-        for sha256, new in zip(group, read_on, strict=True):
-            rows[sha256] = [*rows[sha256], *new]
+    finally:  # Ctrl-C, too
+        for sha256, read in rows.items():
             inputs = _divergence_inputs(session, sha256, reference, windows, cache)
-            session.ledger.remember("divergence", inputs, rows[sha256])
+            session.ledger.remember("divergence", inputs, read)
     return rows
 
 

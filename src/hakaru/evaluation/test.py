@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from hakaru.engine.mode import Mode
 from hakaru.engine.mode_of import mode_for, needs_text
-from hakaru.errors import Misuse
+from hakaru.errors import Interrupted, Misuse
 from hakaru.evaluation.answers import graded_answers
 from hakaru.evaluation.comparison import Comparison, measured_side_by_side
 from hakaru.evaluation.divergence import check_same_tokenizer
@@ -89,14 +89,23 @@ def test(
 
     The loss of one model with another KV cache than F16's is measured against the model itself, if
     no reference is named. Raises Misuse where nothing can be measured or compared, NothingLoaded
-    (see `fit_to_load`) before anything is measured, ModelError and EngineError.
+    (see `fit_to_load`) before anything is measured, ModelError, EngineError, and Interrupted, after
+    which the same call goes on.
     """
     setup = _set_up([model, *others], wishes)
-    if address := wishes.get("ray"):
-        _answer_elsewhere(setup, address)
-    if others:
-        return _compared(setup, no_speed=wishes.get("no_speed", False))
-    return _findings(setup, wishes)
+    try:
+        if address := wishes.get("ray"):
+            _answer_elsewhere(setup, address)
+        if others:
+            return _compared(setup, no_speed=wishes.get("no_speed", False))
+        return _findings(setup, wishes)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            say(
+                "interrupted; what was read, timed and answered is kept: the same command goes on "
+                "there."
+            )
+        ) from stop
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
