@@ -13,9 +13,8 @@ from hakaru.hardware.named_machine import parse_hardware
 from hakaru.models.model import read_language_model
 from hakaru.models.sources.find import find_model
 from hakaru.units import format_bytes
-from hakaru.vllm.parallel import n_own_layers
+from hakaru.vllm.kv_groups import kv_layers
 from hakaru.vllm.proposal import Placed, n_devices, propose
-from hakaru.vllm.replica import kv_bytes_per_token
 from hakaru.vllm.served_type import SERVED_TYPES
 
 DOCS: Final = SOURCE.parent.parent / "docs"
@@ -63,10 +62,11 @@ def column(name: str) -> list[str]:
     cluster = Cluster(nodes=nodes, network=Link(gbit_per_s=400, ping_ms=0.01), links={})
     proposal = propose(model, SERVED_TYPES["bf16"], cluster, N_CTX, USERS)
     (placed,) = proposal.placed
-    replica, per_token = placed.option.replica, kv_bytes_per_token(model.shape, 1)
-    per_token *= n_own_layers(model.shape)
+    replica, kept = placed.option.replica, tuple(kv_layers(model.shape, 1, on_cards=True))
+    per_token = sum(layer.n_bytes for layer in kept if layer.keeps != "state")
+    per_user = sum(layer.read_bytes(N_CTX) for layer in kept)
     (rank,) = replica.ranks
-    sizes = [2 * model.n_params, per_token, N_CTX * per_token, USERS * N_CTX * per_token]
+    sizes = [2 * model.n_params, per_token, per_user, USERS * per_user]
     on_card = [
         rank.weights_bytes, rank.activation_bytes, rank.graphs_bytes, rank.budget_bytes,
         rank.outside_bytes, rank.pool_bytes,

@@ -9,17 +9,11 @@ from hakaru.hardware.named_machine import parse_hardware
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.find import find_model
 from hakaru.testing import tiny_shape
+from hakaru.vllm.kv_groups import kv_groups, kv_layers
 from hakaru.vllm.parallel import Parallel, legal_tensor_parallel, padded_vocab, stages, why_not
 from hakaru.vllm.proposal import devices_of
 from hakaru.vllm.rank_weights import check_modelled, weights_by_stage
-from hakaru.vllm.replica import (
-    GRAPH_BYTES,
-    Load,
-    Replica,
-    graphs_bytes,
-    kv_bytes_per_token,
-    replica_of,
-)
+from hakaru.vllm.replica import GRAPH_BYTES, Load, Replica, graphs_bytes, replica_of
 from hakaru.vllm.served_type import SERVED_TYPES, served_type
 
 BF16 = SERVED_TYPES["bf16"]
@@ -85,7 +79,8 @@ def test_kv_heads_are_divided_or_repeated() -> None:
     head.
     """
     shape = known("llama-3.3-70b-instruct").shape
-    assert [kv_bytes_per_token(shape, tp) for tp in (1, 2, 8, 16)] == [4096, 2048, 512, 512]
+    of_a_layer = [next(kv_layers(shape, tp, on_cards=True)).n_bytes for tp in (1, 2, 8, 16)]
+    assert of_a_layer == [4096, 2048, 512, 512]
 
 
 def test_the_weights_of_a_layer_worked_by_hand() -> None:
@@ -130,7 +125,8 @@ def test_a_pool_holds_as_many_tokens_as_vllm_says() -> None:
     request 550).
     """
     shape = tiny_shape(n_layer=32, n_embd=4096, n_head=32, n_head_kv=(32,) * 32)
-    assert int(56.18 * GIB) // (32 * 16 * kv_bytes_per_token(shape, 1)) == 7191
+    block_bytes = kv_groups(shape, 1, on_cards=True).block_bytes(range(32))
+    assert int(56.18 * GIB) // block_bytes == 7191
 
 
 def test_captured_sizes_are_counted() -> None:
@@ -165,9 +161,10 @@ def test_other_programs_take_their_part() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("gemma-3-27b-it", "windows of attention"),
-        ("deepseek-v3-0324", "latent attention"),
-        ("qwen3-next-80b-a3b-instruct", "recurrent layers"),
+        ("gemma-4-31b-it", "windows of attention"),
+        ("glm-5", "latent attention"),
+        ("kimi-linear-48b-a3b-instruct", "latent attention"),
+        ("plamo-2-1b", "recurrent layers"),
         ("phi-4", "its layers"),
     ],
 )
@@ -175,6 +172,12 @@ def test_what_is_not_modelled_is_refused(name: str, why: str) -> None:
     """Plainly, with what is."""
     with pytest.raises(ModelUnknown, match=why):
         check_modelled(known(name))
+
+
+def test_a_type_that_was_not_compared_is_refused() -> None:
+    """Of a hybrid, only 16 bits were held against vLLM."""
+    with pytest.raises(ModelUnknown, match="was not compared with vLLM in 'awq'; name one of bf16"):
+        check_modelled(known("qwen3.5-9b"), SERVED_TYPES["awq"])
 
 
 def test_types_of_gguf_files_are_refused() -> None:

@@ -5,17 +5,22 @@ import os
 import re
 import subprocess
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import psutil
 import pytest
 
+from hakaru.hardware.machine import Device
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.find import find_model
 from hakaru.serving.serve_backends import serve_backends
+from hakaru.vllm.kv_groups import asked_block_tokens
 from hakaru.vllm.launch import launches
 from hakaru.vllm.parallel import Parallel, why_not
 from hakaru.vllm.rank_weights import MODELLED, weights_by_stage
+from hakaru.vllm.replica import Load, Replica, replica_of
 from hakaru.vllm.served_type import SERVED_TYPES, ServedType
 from hakaru.vllm.vllm_fit import VllmFit, fit_vllm
 from hf_configs import hf_config
@@ -36,13 +41,37 @@ MODELS = (
     "smollm3-3b",
     "glm-4.5-air",
 )
+SHAPES = (Parallel(), Parallel(tp=2), Parallel(tp=4, pp=3), Parallel(tp=8))
+OF_THEIR_OWN_KIND = (
+    ("c4ai-command-r7b-12-2024", "bf16", Parallel(tp=2, pp=3)),
+    ("deepseek-v2-lite", "bf16", Parallel(tp=2)),
+    ("deepseek-v3-0324", "fp8", Parallel(tp=8, pp=2)),
+    ("exaone-4.0-1.2b", "bf16", Parallel(tp=8)),
+    ("falcon-h1-0.5b-instruct", "bf16", Parallel(tp=2)),
+    ("gemma-2-2b-it", "bf16", Parallel(tp=2, pp=3)),
+    ("gemma-3-1b-it", "bf16", Parallel(pp=3)),
+    ("gpt-oss-20b", "mxfp4", Parallel(tp=4, pp=2)),
+    ("gpt-oss-20b", "bf16", Parallel()),
+    ("granite-4.0-h-tiny", "bf16", Parallel(tp=4, pp=3)),
+    ("lfm2-1.2b", "bf16", Parallel(tp=2, pp=3)),
+    ("lfm2-8b-a1b", "bf16", Parallel(tp=4)),
+    ("nemotron-nano-9b-v2", "bf16", Parallel(tp=8, pp=2)),
+    ("nemotron-3-nano-30b-a3b", "bf16", Parallel(tp=2)),
+    ("olmo-3-7b-instruct", "bf16", Parallel(tp=2, pp=2)),
+    ("qwen3-next-80b-a3b-instruct", "bf16", Parallel(tp=2, pp=2)),
+    ("qwen3.5-0.8b", "bf16", Parallel(pp=2)),
+    ("qwen3.5-35b-a3b", "bf16", Parallel(tp=2)),
+)
+"""Latent attention, windows and recurrent layers, each with the type of its checkpoint."""
 QUANTIZED = {
     "fp8": {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
     "awq": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True},
     "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True},
+    "mxfp4": {"quant_method": "mxfp4"},
 }
 """As published checkpoints state it."""
-SHAPES = (Parallel(), Parallel(tp=2), Parallel(tp=4, pp=3), Parallel(tp=8))
+CARD = Device(vendor="other", name="a large card", total_bytes=2**41, free_bytes=None)
+RAM = Device(vendor="other", name="RAM", total_bytes=2**41, free_bytes=None)
 NODES = """
 [[node]]
 name = "one"
@@ -57,46 +86,86 @@ hardware = "3GiB RAM"
 PROMPT = "The capital of France is"
 
 
-def models() -> list[Model]:
-    return [read_language_model(find_model(name).path) for name in MODELS]
+def known(name: str) -> Model:
+    """A model of the catalogue."""
+    return read_language_model(find_model(name).path)
+
+
+class Case(NamedTuple):
+    """A model in ranks, as it is planned."""
+
+    model: Model
+    replica: Replica
+
+    @classmethod
+    def of(cls, model: Model, type_name: str, parallel: Parallel, device: Device) -> Self:
+        """Four users of 4,096 tokens."""
+        served, load = SERVED_TYPES[type_name], Load(n_ctx=4096, n_seqs=4)
+        weights = weights_by_stage(model, served, parallel)
+        devices = (device,) * parallel.pp
+        return cls(model, replica_of(model, served, parallel, weights, devices, load))
+
+    def asked(self) -> dict[str, object]:
+        """What `vllm_classes.py` is told."""
+        replica = self.replica
+        return {
+            "config": hf_config(self.model) | quantized(replica.served),
+            "tp": replica.parallel.tp, "pp": replica.parallel.pp, "on_cards": replica.on_cards,
+            "n_ctx": replica.load.n_ctx, "n_batched": replica.n_batched,
+            "block_tokens": asked_block_tokens(self.model.shape, on_cards=replica.on_cards),
+            "pools": [rank.pool_bytes for rank in replica.ranks],
+        }  # fmt: skip
+
+    def planned(self) -> dict[str, object]:
+        """What it should answer."""
+        replica = self.replica
+        return {
+            "weights": [rank.weights_bytes for rank in replica.ranks],
+            "n_blocks": replica.n_blocks, "kv_tokens": replica.kv_tokens,
+            "block_tokens": replica.block_tokens,
+        }  # fmt: skip
+
+
+def cases() -> Iterator[Case]:
+    """Every architecture that is modelled, undivided and divided."""
+    for name in MODELS:
+        model = known(name)
+        for parallel in SHAPES:
+            if why_not(model.shape, BF16, parallel) is None:
+                yield Case.of(model, "bf16", parallel, CARD)
+    for type_name in ("fp8", "awq", "gptq"):
+        yield Case.of(known("llama-3.2-1b-instruct"), type_name, Parallel(tp=2, pp=2), CARD)
+    for name, type_name, parallel in OF_THEIR_OWN_KIND:
+        yield Case.of(known(name), type_name, parallel, CARD)
+    for name in ("deepseek-v2-lite", "gemma-3-1b-it", "qwen3.5-0.8b"):
+        yield Case.of(known(name), "bf16", Parallel(), RAM)
 
 
 def test_every_modelled_architecture_is_among_the_models() -> None:
     """So none is said to be modelled that was not held against vLLM."""
-    assert {model.shape.architecture for model in models()} == MODELLED
+    assert {case.model.shape.architecture for case in cases()} == MODELLED
 
 
 @pytest.mark.engine
 def test_every_rank_is_as_large_as_the_classes_of_vllm(vllm_python: str) -> None:
     """To the byte, for every architecture that is modelled, undivided and divided; and a dense one
-    in every type.
+    in every type. What is left beside the weights has as many blocks and tokens as vLLM's own
+    functions make of it.
     """
-    cases = [
-        (model, BF16, parallel)
-        for model in models()
-        for parallel in SHAPES
-        if why_not(model.shape, BF16, parallel) is None
-    ]
-    assert len(cases) > 30
-    dense = read_language_model(find_model("llama-3.2-1b-instruct").path)
-    cases += [(dense, SERVED_TYPES[name], Parallel(tp=2, pp=2)) for name in QUANTIZED]
-    asked = [
-        {"config": hf_config(m) | quantized(served), "tp": p.tp, "pp": p.pp}
-        for m, served, p in cases
-    ]
+    planned = list(cases())
+    assert len(planned) > 50
     told = subprocess.run(
         [vllm_python, str(Path(__file__).parent.parent / "vllm_classes.py")],
-        input=json.dumps(asked),
+        input=json.dumps([case.asked() for case in planned]),
         env={**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert told.returncode == 0, told.stderr[-3000:]
-    theirs = json.loads(told.stdout.splitlines()[-1])
-    for (model, served, parallel), stages in zip(cases, theirs, strict=True):
-        ours = list(weights_by_stage(model, served, parallel))
-        assert ours == stages, (model.name, served.name, parallel)
+    for case, theirs in zip(planned, json.loads(told.stdout.splitlines()[-1]), strict=True):
+        replica = case.replica
+        assert case.planned() == theirs, (case.model.name, replica.served.name, replica.parallel)
 
 
 def quantized(served: ServedType) -> dict[str, object]:

@@ -84,7 +84,7 @@ def _sizes(option: Option) -> list[str]:
         "--max-model-len", str(replica.load.n_ctx),
         "--max-num-seqs", str(replica.load.n_seqs),
         "--max-num-batched-tokens", str(replica.n_batched),
-        "--block-size", str(replica.block_tokens),
+        *_kept(option),
     ]  # fmt: skip
     if replica.on_cards:
         return [*sizes, "--gpu-memory-utilization", f"{replica.utilization:.2f}"]
@@ -96,6 +96,19 @@ def _sizes(option: Option) -> list[str]:
         "--kv-cache-memory-bytes", str(pool),
         "--compilation-config", json.dumps(CPU_COMPILATION, separators=(",", ":")),
     ]  # fmt: skip
+
+
+def _kept(option: Option) -> Iterator[str]:
+    """How the KV cache is kept; on processors, latent attention has the block that its kernel
+    takes.
+    """
+    replica, record = option.replica, option.replica.held
+    if replica.asked_block_tokens:
+        yield from ("--block-size", str(replica.asked_block_tokens))
+    if record.recurrent and not replica.on_cards:
+        yield from ("--mamba-ssm-cache-dtype", "float32")
+    if record.sees:
+        yield "--language-model-only"
 
 
 def _division(option: Option) -> list[str]:

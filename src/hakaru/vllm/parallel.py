@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from hakaru.language import say
 from hakaru.models.shape import Shape
+from hakaru.vllm.mixers import recurrent_parts
 from hakaru.vllm.served_type import N_GROUP, ServedType
 
 N_VOCAB_PAD: Final = 64
@@ -52,6 +53,10 @@ def why_not(shape: Shape, served: ServedType, parallel: Parallel) -> str | None:
     tp, n_layer = parallel.tp, n_own_layers(shape)
     if parallel.pp > n_layer:
         return say("{n} layers are too few for {pp} stages", n=n_layer, pp=parallel.pp)
+    if shape.record.has_states and not all(
+        _attends(shape, part) for part in stages(n_layer, parallel.pp)
+    ):
+        return say("of {pp} stages, some have no layer of attention", pp=parallel.pp)
     heads_kv = max(shape.n_head_kv)
     if heads_kv % tp and tp % heads_kv:
         return say("{n} KV heads are neither divided nor repeated by {tp}", n=heads_kv, tp=tp)
@@ -70,6 +75,11 @@ def why_not(shape: Shape, served: ServedType, parallel: Parallel) -> str | None:
     return None
 
 
+def _attends(shape: Shape, part: range) -> bool:
+    """Where a stage has only recurrent layers, its ranks make blocks of another size."""
+    return any(cache.k for cache in (shape.caches or ())[part.start : part.stop])
+
+
 def legal_tensor_parallel(shape: Shape, served: ServedType, most: int) -> Iterator[int]:
     """Tensor-parallel sizes up to `most` that vLLM takes for a model."""
     for tp in range(1, most + 1):
@@ -82,14 +92,23 @@ def n_own_layers(shape: Shape) -> int:
     return shape.n_layer - shape.n_layer_nextn
 
 
+def kv_heads_of_rank(n_head_kv: int, tp: int) -> int:
+    """KV heads on each rank: divided, or one where ranks share one."""
+    return max(1, n_head_kv // tp)
+
+
 def _divided(shape: Shape) -> Iterator[tuple[str, int]]:
     yield say("attention heads"), shape.n_head
     yield say("rows of the vocabulary"), padded_vocab(shape.n_vocab)
+    yield from recurrent_parts(shape)
     yield from _feed_forward(shape)
 
 
 def _row_parallel(shape: Shape) -> Iterator[tuple[str, int]]:
-    yield say("values of all heads"), shape.n_head * shape.n_embd_head_v
+    yield (
+        say("values of all heads"),
+        shape.n_head * (shape.n_embd_head_v_mla or shape.n_embd_head_v),
+    )
     yield from _feed_forward(shape)
 
 

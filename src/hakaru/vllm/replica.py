@@ -13,10 +13,12 @@ from typing import Final
 from msgspec import Struct
 
 from hakaru.hardware.machine import Device
+from hakaru.models.architectures.record import InVllm
 from hakaru.models.model import Model
 from hakaru.models.shape import Shape
+from hakaru.vllm.kv_groups import KvGroups, asked_block_tokens, kv_groups, kv_layers
+from hakaru.vllm.mixers import held_as
 from hakaru.vllm.parallel import Parallel, n_own_layers, padded_vocab, stages
-from hakaru.vllm.rank_weights import kv_heads_of_rank
 from hakaru.vllm.served_type import ServedType
 
 MOST_UTILIZATION: Final = 0.92
@@ -44,9 +46,6 @@ PROCESS_BYTES: Final = 1_780 * 2**20
 """Server, engine and worker on a processor, before they load anything, measured with vLLM 0.32 and
 SmolLM2-135M: 2,324 MiB, less 258 of weights and 286 of KV cache.
 """
-BLOCK_TOKENS: Final = 16
-CPU_BLOCK_TOKENS: Final = 128
-"""Tokens of a KV block. Source: vLLM, config/cache.py and platforms/cpu.py."""
 MOST_SEQUENCES: Final = 1_024
 """At a time, of one replica. Source: vLLM, get_batch_defaults in engine/arg_utils.py."""
 _LARGE: Final = 70 * 2**30
@@ -72,7 +71,8 @@ class Rank(Struct, frozen=True, kw_only=True):
     graphs_bytes: int  # assumed
     outside_bytes: int  # beside vLLM's part: driver, process, NCCL; assumed
     budget_bytes: int  # vLLM's part of the device
-    block_bytes: int  # of a KV block, in all layers of the stage
+    block_bytes: int  # of a KV block, in the layers of the stage
+    user_bytes: int  # of the KV cache, that a token of a user with a full context reads
 
     @property
     def pool_bytes(self) -> int:
@@ -89,7 +89,9 @@ class Replica(Struct, frozen=True, kw_only=True):
     served: ServedType
     ranks: tuple[Rank, ...]  # one of each stage
     utilization: float  # the argument of `--gpu-memory-utilization`
-    block_tokens: int
+    kv: KvGroups
+    held: InVllm  # what vLLM does otherwise for this architecture
+    asked_block_tokens: int | None  # of `--block-size`; None: left to vLLM
     n_batched: int  # tokens of a step
 
     @property
@@ -100,16 +102,29 @@ class Replica(Struct, frozen=True, kw_only=True):
     @property
     def kv_tokens(self) -> int:
         """Tokens in the pool, as vLLM's log tells them ("KV cache size")."""
-        return self.n_blocks * self.load.n_ctx // self._blocks_each
+        return self.n_blocks * self.load.n_ctx // self.blocks_each
 
     @property
     def users(self) -> int:
         """How many of `load.n_ctx` tokens go in at a time; one block stays empty."""
-        return max(0, min(self.load.n_seqs, (self.n_blocks - 1) // self._blocks_each))
+        return max(0, min(self.load.n_seqs, (self.n_blocks - 1) // self.blocks_each))
 
     @property
-    def _blocks_each(self) -> int:
-        return -(-self.load.n_ctx // self.block_tokens)
+    def block_tokens(self) -> int:
+        """Tokens of a KV block, in a layer of attention."""
+        return self.kv.block_tokens
+
+    @property
+    def blocks_each(self) -> int:
+        """Blocks that a user takes."""
+        return self.kv.blocks_each(self.load.n_ctx, self._in_flight)
+
+    @property
+    def _in_flight(self) -> int:
+        """Tokens that are scheduled and not yet done. On cards a step is scheduled while another
+        one runs. Source: vLLM, max_concurrent_batches in config/vllm.py, platforms/cpu.py.
+        """
+        return (self.parallel.pp + self.on_cards) * self.n_batched
 
     @property
     def on_cards(self) -> bool:
@@ -135,7 +150,9 @@ def replica_of(
     outside = _outside_bytes(parallel, on_cards=on_cards)
     utilization = min(_utilization(device, outside, on_cards=on_cards) for device in devices)
     n_batched = _n_batched(devices, load) if on_cards else max(_BATCHED, load.n_seqs)
-    block = BLOCK_TOKENS if on_cards else CPU_BLOCK_TOKENS
+    asked = asked_block_tokens(shape, on_cards=on_cards)
+    kv = kv_groups(shape, parallel.tp, on_cards=on_cards)
+    kept = tuple(kv_layers(shape, parallel.tp, on_cards=on_cards))
     ranks = tuple(
         Rank(
             device=device,
@@ -147,7 +164,8 @@ def replica_of(
             graphs_bytes=graphs_bytes(load.n_seqs) if on_cards else 0,
             outside_bytes=outside,
             budget_bytes=int(_total(device, on_cards=on_cards) * utilization),
-            block_bytes=len(part) * block * kv_bytes_per_token(shape, parallel.tp),
+            block_bytes=kv.block_bytes(part),
+            user_bytes=sum(k.read_bytes(load.n_ctx) for k in kept if k.layer in part),
         )
         for stage, (part, device) in enumerate(
             zip(stages(n_own_layers(shape), parallel.pp), devices, strict=True)
@@ -155,14 +173,9 @@ def replica_of(
     )
     return Replica(
         parallel=parallel, load=load, served=served, ranks=ranks, utilization=utilization,
-        block_tokens=block, n_batched=n_batched,
+        kv=kv, held=held_as(shape),
+        asked_block_tokens=None if shape.n_lora_kv and not on_cards else asked, n_batched=n_batched,
     )  # fmt: skip
-
-
-def kv_bytes_per_token(shape: Shape, tp: int) -> int:
-    """Of one layer on one rank: keys and values, 16 bits each."""
-    heads = kv_heads_of_rank(max(shape.n_head_kv), tp)
-    return 2 * heads * (shape.n_embd_head_k + shape.n_embd_head_v)
 
 
 def activation_bytes(

@@ -48,7 +48,7 @@ def _read_ms(model: Model, replica: Replica) -> float | None:
         bandwidth = rank.device.bandwidth_gb_s
         if not bandwidth:
             return None
-        kv = rank.block_bytes / replica.block_tokens * replica.load.n_ctx * replica.users
+        kv = rank.user_bytes * replica.users
         total += (rank.weights_bytes * part + kv) / (bandwidth * 1e6)
     return total
 

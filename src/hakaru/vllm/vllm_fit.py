@@ -17,6 +17,7 @@ from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.find import Reference, find_model
 from hakaru.session import Session
 from hakaru.vllm.launch import launches
+from hakaru.vllm.mixers import held_as
 from hakaru.vllm.parallel import Parallel, legal_tensor_parallel, n_own_layers, why_not
 from hakaru.vllm.proposal import Placed, Proposal, Topology, propose
 from hakaru.vllm.rank_weights import check_modelled
@@ -102,9 +103,10 @@ def fit_vllm(
     """
     if hardware is not None and cluster is not None:
         raise Misuse("`cluster` says what there is; leave `hardware` and `memory` out.")
-    served = served_type(type_name)
     whole = model if isinstance(model, Model) else read_language_model(find_model(model).path)
     check_modelled(whole)
+    served = served_type(type_name, held_as(whole.shape).types[0])
+    check_modelled(whole, served)
     n_ctx = default_context(whole) if n_ctx is None else n_ctx
     _check_context(whole, n_ctx)
     place = _place(hardware, cluster, session)
@@ -165,7 +167,8 @@ def _smaller(
     """
     if proposal.fits and proposal.topology in {"single", "replicas"}:
         return []
-    order = [name for name in SERVED_TYPES if name in {"fp8", "awq"}]
+    types = held_as(model.shape).types
+    order = [name for name in SERVED_TYPES if name in {"fp8", "awq"} & {*types}]
     found = list[Smaller]()
     for name in order[order.index(served.name) + 1 if served.name in order else 0 :]:
         other = propose(model, SERVED_TYPES[name], place, n_ctx, proposal.asked)

@@ -91,7 +91,7 @@ def _nothing(proposal: Proposal, n_ctx: int) -> str:
         return say("No shape that vLLM takes goes onto these devices.")
     best = max(proposal.options, key=lambda o: min(rank.pool_bytes for rank in o.replica.ranks))
     rank = min(best.replica.ranks, key=lambda rank: rank.pool_bytes)
-    blocks = -(-n_ctx // best.replica.block_tokens) + 1
+    blocks = best.replica.blocks_each + 1
     return say(
         "With tensor parallel {tp} and pipeline parallel {pp} a device lacks {missing} for one "
         "user of {n_ctx:,} tokens; nothing that was weighed lacks less.",

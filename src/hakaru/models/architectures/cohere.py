@@ -16,10 +16,13 @@ from hakaru.models.architectures.parts.feed_forward import dense, experts, share
 from hakaru.models.architectures.parts.sizes import Sizes, either, norm
 from hakaru.models.architectures.parts.tensor_table import TensorTable, after_lead
 from hakaru.models.architectures.record import (
+    ENDS,
+    IN_16_BITS,
     UNCONVERTED,
     Architecture,
     Caches,
     HuggingFace,
+    InVllm,
     Window,
 )
 
@@ -51,6 +54,7 @@ ARCHITECTURES: Final = (
             layer=Parallel(Attention(), Dense()), layer_norm=True, rope_in_windows=True
         ),
         hugging_face=HuggingFace(classes=("Cohere2ForCausalLM",), windows=True, tied="always"),
+        in_vllm=InVllm(on_every_stage=ENDS, window_more=1, types=IN_16_BITS),
     ),
     Architecture(
         "cohere2moe",

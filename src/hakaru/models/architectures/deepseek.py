@@ -29,12 +29,14 @@ from hakaru.models.architectures.parts.tensor_table import (
     plain,
 )
 from hakaru.models.architectures.record import (
+    IN_16_BITS,
     SIGMOID,
     UNCONVERTED,
     Architecture,
     Caches,
     HuggingFace,
     Hyperparameters,
+    InVllm,
 )
 from hakaru.models.config_values import ConfigValues
 
@@ -100,6 +102,7 @@ ARCHITECTURES: Final = (
             dropped=r"model\.layers\.{n}\.",
         ),
         reads=_RANKS,
+        in_vllm=InVllm(types=(*IN_16_BITS, "fp8")),
     ),
     Architecture(
         "mistral4",

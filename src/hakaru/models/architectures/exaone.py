@@ -22,11 +22,13 @@ from hakaru.models.architectures.parts.tensor_table import (
     post_normed,
 )
 from hakaru.models.architectures.record import (
+    IN_16_BITS,
     SIGMOID,
     UNCONVERTED,
     Architecture,
     Caches,
     HuggingFace,
+    InVllm,
     Window,
 )
 
@@ -47,6 +49,7 @@ ARCHITECTURES: Final = (
         caches=Caches(window=Window(period=4, default=4096, of_n_layer=64)),
         graph=Blueprint(layer=Residual(Attention(), Dense(), norms="after"), begins_normed=False),
         hugging_face=HuggingFace(classes=("Exaone4ForCausalLM",), windows=True),
+        in_vllm=InVllm(types=IN_16_BITS),
     ),
     Architecture(
         "exaone-moe",

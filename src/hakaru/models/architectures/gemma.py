@@ -13,11 +13,14 @@ from hakaru.models.architectures.parts.sizes import Sizes, Tensors, either
 from hakaru.models.architectures.parts.tensor_table import TOKENS, TensorTable, plain, sandwich
 from hakaru.models.architectures.record import (
     ENCODER,
+    ENDS,
+    IN_16_BITS,
     UNCONVERTED,
     Architecture,
     Caches,
     HuggingFace,
     Hyperparameters,
+    InVllm,
     Window,
 )
 from hakaru.models.config_values import ConfigValues
@@ -169,6 +172,7 @@ ARCHITECTURES: Final = (
         hugging_face=HuggingFace(
             classes=("Gemma2ForCausalLM",), absent={"head_dim": 256}, windows=True, tied="always"
         ),
+        in_vllm=InVllm(on_every_stage=ENDS, scales_embedding=True, types=IN_16_BITS),
     ),
     Architecture(
         "gemma3",
@@ -186,6 +190,13 @@ ARCHITECTURES: Final = (
             },
             windows=True,
             tied="always",
+        ),
+        in_vllm=InVllm(
+            on_every_stage=ENDS,
+            rotations="by window",
+            scales_embedding=True,
+            sees=True,
+            types=IN_16_BITS,
         ),
     ),
     Architecture(

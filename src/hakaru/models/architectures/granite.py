@@ -19,6 +19,8 @@ from hakaru.models.architectures.parts.recurrent import mamba2
 from hakaru.models.architectures.parts.sizes import either, without_kv
 from hakaru.models.architectures.parts.tensor_table import DENSE_OR_EXPERTS, plain
 from hakaru.models.architectures.record import (
+    ENDS,
+    IN_16_BITS,
     Architecture,
     Caches,
     HuggingFace,
@@ -84,6 +86,9 @@ ARCHITECTURES: Final = (
             fields=_hybrid,
             absent={"mamba_n_groups": 1},
             becomes=_without_states,
+        ),
+        in_vllm=InVllm(
+            on_every_stage=ENDS, rotations="none", recurrent="mamba 2", types=IN_16_BITS
         ),
     ),
 )

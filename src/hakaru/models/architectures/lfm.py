@@ -23,11 +23,13 @@ from hakaru.models.architectures.parts.tensor_table import (
     output,
 )
 from hakaru.models.architectures.record import (
+    IN_16_BITS,
     SIGMOID,
     Architecture,
     Caches,
     HuggingFace,
     Hyperparameters,
+    InVllm,
     Window,
 )
 from hakaru.models.config_values import ConfigValues
@@ -69,6 +71,9 @@ ARCHITECTURES: Final = (
         ),
         reads=("shortconv.",),
         goes_back=True,
+        in_vllm=InVllm(
+            on_every_stage=frozenset({"embedding"}), recurrent="short convolution", types=IN_16_BITS
+        ),
     ),
     Architecture(
         "lfm2moe",
@@ -84,5 +89,8 @@ ARCHITECTURES: Final = (
         plain=SIGMOID,
         reads=("shortconv.",),
         goes_back=True,
+        in_vllm=InVllm(
+            on_every_stage=frozenset({"embedding"}), recurrent="short convolution", types=IN_16_BITS
+        ),
     ),
 )

@@ -73,7 +73,7 @@ ARCHITECTURES: Final = (
         ),
         is_llama_like=True,
         quantizer=Quantizer(n_layer_of_70b=80, of_70b_shares_heads=True),
-        in_vllm=InVllm(experts_embed_everywhere=True),
+        in_vllm=InVllm(on_every_stage_of_mixtures=True),
     ),
     Architecture(
         "mistral3",

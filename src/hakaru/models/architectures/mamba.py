@@ -16,7 +16,7 @@ from hakaru.models.architectures.parts.feed_forward import dense
 from hakaru.models.architectures.parts.recurrent import mamba, mamba2, plamo_mamba
 from hakaru.models.architectures.parts.sizes import Block, either, norm, table, without_kv
 from hakaru.models.architectures.parts.tensor_table import TensorTable
-from hakaru.models.architectures.record import UNCONVERTED, Architecture, Caches
+from hakaru.models.architectures.record import IN_16_BITS, UNCONVERTED, Architecture, Caches, InVllm
 
 
 def _bare_norm(name: str) -> Block:
@@ -53,6 +53,7 @@ ARCHITECTURES: Final = (
         caches=Caches(layers="attention and state"),
         graph=Blueprint(layer="attention beside state"),
         why_no_hugging_face=UNCONVERTED,
+        in_vllm=InVllm(recurrent="mamba 2", scales_mixers=True, types=IN_16_BITS),
     ),
     Architecture(
         "plamo2",

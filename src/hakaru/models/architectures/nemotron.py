@@ -15,7 +15,14 @@ from hakaru.models.architectures.parts.tensor_table import (
     has_experts,
     nextn,
 )
-from hakaru.models.architectures.record import UNCONVERTED, Architecture, Caches
+from hakaru.models.architectures.record import (
+    ENDS,
+    IN_16_BITS,
+    UNCONVERTED,
+    Architecture,
+    Caches,
+    InVllm,
+)
 
 
 def _is_state(m: Sizes, layer: int) -> bool:
@@ -44,6 +51,13 @@ ARCHITECTURES: Final = (
         graph=Blueprint(layer="one part", early_states=True, crossing_rows=(3, 6)),
         why_no_hugging_face=UNCONVERTED,
         goes_back=True,
+        in_vllm=InVllm(
+            on_every_stage=ENDS,
+            rotations="none",
+            recurrent="mamba 2",
+            states_in_f32=True,
+            types=IN_16_BITS,
+        ),
     ),
     Architecture(
         "nemotron_h_moe",
@@ -54,5 +68,13 @@ ARCHITECTURES: Final = (
         why_no_hugging_face=UNCONVERTED,
         reads=("moe_latent_size",),
         goes_back=True,
+        in_vllm=InVllm(
+            on_every_stage=ENDS,
+            rotations="none",
+            recurrent="mamba 2",
+            routers_in_f32=True,
+            states_in_f32=True,
+            types=IN_16_BITS,
+        ),
     ),
 )

@@ -28,6 +28,8 @@ from hakaru.models.architectures.parts.tensor_table import (
     sandwich,
 )
 from hakaru.models.architectures.record import (
+    ENDS,
+    IN_16_BITS,
     SIGMOID,
     UNCONVERTED,
     Architecture,
@@ -80,6 +82,7 @@ ARCHITECTURES: Final = (
         ),
         hugging_face=HuggingFace(classes=("GptOssForCausalLM",), fields=_gpt_oss, windows=True),
         trained_as=("MXFP4_MOE",),
+        in_vllm=InVllm(on_every_stage=ENDS, rotations="32 bits", types=("mxfp4", *IN_16_BITS)),
     ),
     Architecture(
         "olmo2",

@@ -23,6 +23,7 @@ from hakaru.models.architectures.parts.recurrent import delta_net, is_linear
 from hakaru.models.architectures.parts.sizes import MAX_LAYERS, Block, either, norm
 from hakaru.models.architectures.parts.tensor_table import TensorTable, append_nextn, nextn, plain
 from hakaru.models.architectures.record import (
+    IN_16_BITS,
     Architecture,
     Caches,
     HuggingFace,
@@ -124,7 +125,7 @@ ARCHITECTURES: Final = (
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(), Experts())),
         hugging_face=HuggingFace(classes=("Qwen3MoeForCausalLM",)),
-        in_vllm=InVllm(experts_embed_everywhere=True),
+        in_vllm=InVllm(on_every_stage_of_mixtures=True),
     ),
     Architecture(
         "qwen3vl",
@@ -162,6 +163,11 @@ ARCHITECTURES: Final = (
         graph=Blueprint(layer=_hybrid_layer(_SHARED, joint=True)),
         hugging_face=HuggingFace(classes=("Qwen3NextForCausalLM",), fields=_delta_net),
         graph_nodes_per_token=40,
+        in_vllm=InVllm(
+            on_every_stage=frozenset({"embedding", "output"}),
+            recurrent="gated delta",
+            types=IN_16_BITS,
+        ),
     ),
     Architecture(
         "qwen35",
@@ -175,6 +181,13 @@ ARCHITECTURES: Final = (
         plain=_SECTIONS,
         goes_back=True,
         graph_nodes_per_token=40,
+        in_vllm=InVllm(
+            on_every_stage=frozenset({"embedding"}),
+            recurrent="gated delta",
+            states_in_f32=True,
+            sees=True,
+            types=IN_16_BITS,
+        ),
     ),
     Architecture(
         "qwen35moe",
@@ -189,5 +202,12 @@ ARCHITECTURES: Final = (
         plain=_SECTIONS,
         goes_back=True,
         graph_nodes_per_token=40,
+        in_vllm=InVllm(
+            on_every_stage=frozenset({"embedding"}),
+            recurrent="gated delta",
+            states_in_f32=True,
+            sees=True,
+            types=IN_16_BITS,
+        ),
     ),
 )

@@ -18,6 +18,7 @@ from hakaru.models.config_values import ConfigValues
 
 Purpose: TypeAlias = Literal["text", "embedding", "encoder-decoder", "diffusion", "speech"]
 Role: TypeAlias = Literal["mmproj", "control vector", "draft", "image model"]
+End: TypeAlias = Literal["embedding", "output", "norm"]
 Hyperparameters: TypeAlias = dict[str, Any]
 """GGUF keys without the architecture before them, as `hyperparameters.expand` takes them."""
 
@@ -111,18 +112,34 @@ class Quantizer(NamedTuple):
     stacks_are_experts: bool = True  # every stack of matrices is one of experts
 
 
+IN_16_BITS: Final = ("bf16", "f16")
+
+
 class InVllm(NamedTuple):
-    """How vLLM holds the weights of this architecture, beside what all of its classes do; those of
-    every record that has one were compared with vLLM's own (tests/vllm). Source: vLLM,
-    model_executor/models.
+    """How vLLM holds this architecture, beside what all of its classes do; those of every record
+    that has one were compared with vLLM's own (tests/vllm). Source: vLLM, model_executor/models.
     """
 
     by_transformers: bool = False  # by classes of the library transformers, which compute rotations
     routers_in_f32: bool = False
-    experts_embed_everywhere: bool = False
-    """In mixtures every stage allocates embedding, output matrix and last norm."""
+    on_every_stage: frozenset[End] = frozenset()
+    """What is allocated on every stage, and not only on the first or the last one."""
+    on_every_stage_of_mixtures: bool = False  # all three, if the model has experts
+    rotations: Literal["16 bits", "32 bits", "by window", "none"] = "16 bits"
+    """The table of rotations: one a rank, one for layers with a window and one for those without,
+    or none.
+    """
+    scales_embedding: bool = False  # each rank has the factor of the embeddings, in 16 bits
+    recurrent: Literal["mamba 2", "gated delta", "short convolution"] | None = None
+    scales_mixers: bool = False  # a recurrent layer has a factor for each row of what goes into it
+    states_in_f32: bool = False  # those of the recurrent layers, on cards; on processors all are
+    window_more: int = 0  # tokens that a window sees beyond those that the file states
+    sees: bool = False  # some checkpoints have a tower for pictures, which is left out
+    types: tuple[str, ...] = (*IN_16_BITS, "fp8", "awq", "gptq")
+    """Those that it may be served in; the first is that of the published checkpoint."""
 
 
+ENDS: Final = frozenset[End]({"embedding", "output", "norm"})
 _AS_USUAL: Final = Quantizer()
 UNWRITTEN: Final = "not written down yet; the engine's dry run answers"
 UNCONVERTED: Final = "not written down yet; convert it with llama.cpp and name the GGUF file"
