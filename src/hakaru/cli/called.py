@@ -20,12 +20,12 @@ class Browser(NamedTuple):
 def given() -> tuple[str, ...]:
     """The options that the person wrote, by their first names."""
     context = click.get_current_context()
-    written = (
-        p
-        for p in context.command.params
-        if p.name and context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE
+    options = (p for p in context.command.params if isinstance(p, click.Option) and p.name)
+    return tuple(
+        option.opts[0]
+        for option in options
+        if context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
     )
-    return tuple(p.opts[0] for p in written)
 
 
 def browser() -> Browser:

@@ -1,12 +1,13 @@
 """Types of options whose values are numbers with a unit: how they are typed is told by `units`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import click
 
 from hakaru.errors import Misuse
-from hakaru.units import parse_bits, parse_rate, parse_tokens
+from hakaru.units import parse_bits, parse_rate, parse_seconds, parse_tokens
 
 
 class _Quantity(click.ParamType[float]):
@@ -31,3 +32,5 @@ class _Quantity(click.ParamType[float]):
 TOKENS: Final = _Quantity("tokens", parse_tokens)
 RATE: Final = _Quantity("rate", parse_rate)
 BITS: Final = _Quantity("bits", parse_bits)
+DURATION: Final = _Quantity("duration", parse_seconds)
+DURATION_OR_NONE: Final = _Quantity("duration", partial(parse_seconds, least=0))

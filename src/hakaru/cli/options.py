@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hakaru.memory.context import Context
-from hakaru.units import parse_seconds
 from hakaru.vllm.parallel import Parallel
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class ServingOptions:
     tls_cert: Path | None
     tls_key: Path | None
     insecure: bool
-    drain: str
+    drain: float  # seconds
     queue: int | None
 
     def entrance(self) -> "Entrance":
@@ -84,11 +83,6 @@ class ServingOptions:
             insecure=self.insecure,
         )
 
-    @property
-    def drain_s(self) -> float:
-        """How long answers on their way may go on after SIGTERM. Raises Misuse."""
-        return parse_seconds(self.drain, least=0)
-
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions:
@@ -96,7 +90,7 @@ class BackendOptions:
 
     backend: tuple[str, ...]
     backend_key_file: Path | None
-    backend_timeout: str
+    backend_timeout: float  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)

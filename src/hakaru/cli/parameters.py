@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from hakaru.cli.completing import model_names
-from hakaru.cli.number_types import RATE, TOKENS
+from hakaru.cli.number_types import DURATION, DURATION_OR_NONE, RATE, TOKENS
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.language import LANGUAGES, listed
 
@@ -219,6 +219,7 @@ def serving_options(function: F) -> F:
             click.option("--insecure", is_flag=True, help="Let other machines in without TLS."),
             click.option(
                 "--drain",
+                type=DURATION_OR_NONE,
                 default="10s",
                 show_default=True,
                 metavar="TIME",
@@ -256,6 +257,7 @@ def backend_options(function: F) -> F:
             ),
             click.option(
                 "--backend-timeout",
+                type=DURATION,
                 metavar="TIME",
                 default="30s",
                 show_default=True,

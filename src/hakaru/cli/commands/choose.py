@@ -17,7 +17,6 @@ from hakaru.selection.chosen import Chosen
 from hakaru.selection.conditions import Asked
 from hakaru.selection.cost import Prices
 from hakaru.selection.money import Money, parse_money
-from hakaru.units import parse_seconds
 
 if TYPE_CHECKING:
     from hakaru.selection.buying import Shopping
@@ -38,7 +37,7 @@ class ChooseOptions:
     license: str
     prompt_tokens: int | None
     answer_tokens: int | None
-    first_token: str | None
+    first_token: float | None  # seconds
     top: int
     model: str | None
     for_hardware: str | None
@@ -141,7 +140,7 @@ def _asked(options: ChooseOptions) -> Asked:
         language=options.language or current_language(),
         n_ctx=options.context,
         min_speed=options.min_speed,
-        first_token_s=parse_seconds(options.first_token) if options.first_token else None,
+        first_token_s=options.first_token,
         users=options.users,
         prompt_tokens=options.prompt_tokens,
         answer_tokens=options.answer_tokens,

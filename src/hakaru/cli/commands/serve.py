@@ -32,7 +32,6 @@ from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving
 from hakaru.serving.serve_cluster import serve_cluster
 from hakaru.session import Session
-from hakaru.units import parse_seconds
 
 OF_ADDRESS: Final = frozenset(
     ("--generate", "--host", "--port", "--api-key-file", "--insecure", "--private", "--tls-key")
@@ -57,7 +56,7 @@ class ServeOptions(ContextOptions, HandOptions, ServingOptions, BackendOptions):
     models: tuple[str, ...]
     memory: str | None
     chat_template: str | None
-    idle: str | None
+    idle: float | None  # seconds
     generate: str | None
     cluster: Path | None
     trust_network: bool
@@ -86,13 +85,12 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         return _print_service(options, session)
     if options.dry_run:
         return _plan(options, session)
-    drain_s = options.drain_s
     if options.backend:
         elsewhere = _elsewhere(options, session, entrance, pages)
-        return stay(elsewhere, has_pages=pages is not None, drain_s=drain_s)
+        return stay(elsewhere, has_pages=pages is not None, drain_s=options.drain)
     if options.are_several:
         several = _several(options, session, entrance, pages)
-        return stay(several, has_pages=pages is not None, drain_s=drain_s)
+        return stay(several, has_pages=pages is not None, drain_s=options.drain)
     serving = serve(
         options.models[0],
         port=options.port,
@@ -108,7 +106,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
         session=session,
         **options.as_context(),
     )
-    return stay(serving, has_pages=pages is not None, drain_s=drain_s)
+    return stay(serving, has_pages=pages is not None, drain_s=options.drain)
 
 
 def _check_what(options: ServeOptions) -> None:
@@ -136,7 +134,7 @@ def _elsewhere(
         options.backend,
         key_file=options.backend_key_file,
         trust_network=options.trust_network,
-        silent_s=parse_seconds(options.backend_timeout),
+        silent_s=options.backend_timeout,
         port=options.port,
         allow_origin=options.allow_origin,
         queue=options.queue,
@@ -192,7 +190,7 @@ def _over_cluster(
         session=session,
         **options.as_context(),
     )
-    return stay(serving, has_pages=pages is not None, drain_s=options.drain_s)
+    return stay(serving, has_pages=pages is not None, drain_s=options.drain)
 
 
 def _several(
@@ -205,7 +203,7 @@ def _several(
         port=options.port,
         private=options.private,
         memory=options.memory,
-        idle_s=parse_seconds(options.idle) if options.idle is not None else None,
+        idle_s=options.idle,
         allow_origin=options.allow_origin,
         queue=options.queue,
         pages=pages,
@@ -377,7 +375,7 @@ def _print_service(options: ServeOptions, session: Session) -> int:
         return _print_container(options, session)
     what = _to_serve(options, session)
     words = words_typed(without={"--generate"})
-    print(service_unit(words, model=what.model.path.name, drain_s=options.drain_s))
+    print(service_unit(words, model=what.model.path.name, drain_s=options.drain))
     print_aside(how_to_start())
     return 0
 
@@ -406,7 +404,7 @@ def _print_container(options: ServeOptions, session: Session) -> int:
         host=options.host or HOST,
         port=options.port or DEFAULT_PORT,
         memory_bytes=container.limit_of(fit.total_bytes),
-        stops_within_s=stops_within_s(options.drain_s),
+        stops_within_s=stops_within_s(options.drain),
         model=without_controls(path.name),
     )
     is_compose = options.generate == "compose"

@@ -30,7 +30,6 @@ from hakaru.pictures.page_file import check_report
 from hakaru.pictures.report import nothing_to_draw, save_report, save_report_picture
 from hakaru.pictures.save import check_picture
 from hakaru.session import Session
-from hakaru.units import parse_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class TestOptions(ContextOptions):
     reference: str | None
     texts: tuple[Path, ...]
     prompts: Path | None
-    budget: str | None
+    budget: float | None  # seconds
     tasks: tuple[str, ...]
     language: str
     ray: str | None
@@ -147,7 +146,7 @@ def _wishes(options: TestOptions, given: Collection[str], session: Session) -> W
     if options.prompts:
         wishes["prompts"] = options.prompts
     if options.budget:
-        wishes["budget_s"] = parse_seconds(options.budget)
+        wishes["budget_s"] = options.budget
     if "--quality" in given:
         wishes["tier"] = options.quality
     return wishes

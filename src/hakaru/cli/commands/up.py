@@ -38,7 +38,6 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
     """
     entrance = options.entrance()  # before anything is measured
     origins = [origin_of(name) for name in options.allow_origin]
-    drain_s = options.drain_s
     if names_task(options):
         options = with_model_for(options)
         if options.model is None:
@@ -83,7 +82,7 @@ def run(options: UpOptions, *, pages: Pages | None) -> int:
         quiet=options.json,
         has_pages=pages is not None,
         source=decision.model.path,
-        drain_s=drain_s,
+        drain_s=options.drain,
     )
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hakaru.cli.number_types import RATE, TOKENS
+from hakaru.cli.number_types import DURATION, RATE, TOKENS
 from hakaru.cli.parameters import (
     PATH,
     hardware_option,
@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     help="Tokens per second that every row must reach, by prediction.",
 )
 @click.option(
-    "--first-token", metavar="TIME", help="Every row must begin to answer within this time: 2s."
+    "--first-token",
+    type=DURATION,
+    metavar="TIME",
+    help="Every row must begin to answer within this time: 2s.",
 )
 @click.option("--prompt-tokens", type=TOKENS, metavar="N", help="Tokens that are read at once.")
 @click.option("--answer-tokens", type=TOKENS, metavar="N", help="Tokens that are written.")

@@ -6,6 +6,7 @@ import click
 
 from hakaru.cli.called import browser
 from hakaru.cli.completing import model_names
+from hakaru.cli.number_types import DURATION
 from hakaru.cli.parameters import (
     PATH,
     backend_options,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--idle",
+    type=DURATION,
     metavar="TIME",
     help="Unload a model that nobody has asked for so long: 10m. The next request loads it again.",
 )

@@ -6,6 +6,7 @@ import click
 
 from hakaru.cli.called import browser, given
 from hakaru.cli.completing import model_names
+from hakaru.cli.number_types import DURATION
 from hakaru.cli.parameters import (
     PATH,
     TASK_FORMAT,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--budget",
+    type=DURATION,
     metavar="TIME",
     help="Stop comparing windows after this time, such as 120s or 2m; the reference's answers "
     "when they are first asked for, the noise floor, speed and tasks come on top.",
