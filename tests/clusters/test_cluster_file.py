@@ -7,11 +7,16 @@ import jsonschema
 import pytest
 
 from hakaru.clusters.cluster_file import file_schema, line_of, read_cluster
+from hakaru.clusters.name_ranges import n_names, names_in
 from hakaru.errors import Misuse
 from hakaru.hardware.probe import probe_machine
 
 DESK = '[[node]]\nname = "desk"\naddress = "10.0.0.1"\nhardware = "RTX 3090 + 64GiB RAM"\n'
 ATTIC = '[[node]]\nname = "attic"\naddress = "10.0.0.2"\nhardware = "32GiB RAM"\n'
+RACK = (
+    '[[node]]\nname = "rack[01-16]"\naddress = "10.0.0.[101-116]"\nhardware = "2x L4"\ncount = 16\n'
+)
+MANY = '[[node]]\nname = "n[1-1000]"\naddress = "h[1-1000]"\nhardware = "2x L4"\ncount = 1000\n'
 GIB = 2**30
 
 
@@ -95,6 +100,18 @@ def test_a_node_is_what_hakaru_hardware_printed_there(tmp_path: Path) -> None:
             "expected two nodes",
         ),
         (DESK.replace("hardware = ", "hardware_file = "), 4, "cannot be read"),
+        (
+            DESK + RACK.replace("116", "115"),
+            7,
+            "'10.0.0.[101-115]' names 15 nodes, but 'count' is 16",
+        ),
+        (DESK + RACK.replace("count = 16\n", ""), 6, "names 16 nodes, but 'count' is 1;"),
+        (DESK + RACK.replace("[01-16]", ""), 6, "'rack' names 1 nodes, but 'count' is 16"),
+        (DESK + RACK.replace("01-16", "16-01"), 6, "names 0 nodes"),
+        (DESK + RACK.replace("01-16", "a-b"), 6, "matching regex"),
+        (DESK + RACK + 'ssh = "me@rack"\n', 10, "'me@rack' names 1 nodes, but 'count' is 16"),
+        (DESK + RACK + ATTIC.replace("attic", "rack07"), 11, "two nodes have the name 'rack07'"),
+        (DESK + MANY, 5, "expected at most 1000 nodes, got 1001"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(
@@ -105,6 +122,34 @@ def test_what_is_wrong_is_said_with_its_line(
         read_cluster(written(tmp_path, text))
     assert reason in str(told.value)
     assert line is None or f"cluster.toml, line {line}: " in str(told.value)
+
+
+def test_equal_machines_are_one_table(tmp_path: Path) -> None:
+    """Each has a name and an address of its own; a link may name one of them."""
+    link = '[[link]]\nbetween = ["desk", "rack16"]\ngbit_per_s = 10\nping_ms = 0.1\n'
+    cluster = read_cluster(written(tmp_path, DESK + RACK + 'ssh = "me@rack[01-16]"\n' + link))
+    assert len(cluster.nodes) == 17
+    first, *_, last = cluster.workers
+    assert (first.name, first.address, first.ssh) == ("rack01", "10.0.0.101", "me@rack01")
+    assert (last.name, last.address, last.ssh) == ("rack16", "10.0.0.116", "me@rack16")
+    assert first.hardware == last.hardware
+    assert (found := cluster.between(cluster.head, last)) and found.gbit_per_s == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("attic", ["attic"]),
+        ("n[9-11].lan", ["n9.lan", "n10.lan", "n11.lan"]),
+        ("n[09-10]", ["n09", "n10"]),
+        ("10.0.[0-1].[1-2]", ["10.0.0.1", "10.0.0.2", "10.0.1.1", "10.0.1.2"]),
+        ("n[2-1]", []),
+    ],
+)
+def test_a_range_is_all_its_names(text: str, names: list[str]) -> None:
+    """As Slurm reads it: zeros are kept, and the last range runs fastest."""
+    assert names_in(text) == names
+    assert n_names(text) == len(names)
 
 
 def test_a_file_of_another_kind_is_no_machine(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from clusters_made import write_cluster
 from hakaru.cli import run
 from hakaru.deploying.bundle import Bundle, File
 from hakaru.deploying.deploy import deploy
-from hakaru.errors import Misuse
+from hakaru.errors import DoesNotFit, Misuse
 from hakaru.testing import write_tiny_llama
 
 NAME = 'it\'s 100% $(touch pwned) "my"\nmodel.gguf'
@@ -29,9 +30,9 @@ def hard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def bundle_of(model: Path, target: str, **options: object) -> Bundle:
-    """What would be written for `model`."""
-    cluster = model.with_name("cluster.toml")
-    return deploy(model, cluster=cluster, target=target, n_ctx=256, **options)  # type: ignore[arg-type]
+    """What would be written for `model`, which is divided although a node holds it alone."""
+    asked: Any = {"target": target, "n_ctx": 256, "topology": "layer_split"} | options
+    return deploy(model, cluster=model.with_name("cluster.toml"), **asked)
 
 
 def words_of(script: Path, folder: Path) -> list[list[str]]:
@@ -125,6 +126,57 @@ def test_each_user_has_the_context(hard: Path) -> None:
     assert command[command.index("-np") + 1] == "3"
 
 
+def test_a_model_that_one_node_holds_runs_there(tiny: Path) -> None:
+    """No worker, and a tunnel of the head's to the server: as the plan has it."""
+    write_cluster(tiny.with_name("cluster.toml"))
+    bundle = bundle_of(tiny, "rpc", topology=None)
+    assert bundle.topology == "single" and "cellar holds it alone" in bundle.reason
+    assert [(p.node.name, p.name) for p in bundle.processes] == [
+        ("cellar", "server"),
+        ("desk", "tunnel-cellar"),
+    ]
+    server, tunnel = bundle.processes
+    assert "--rpc" not in server.command and "-ngl" in server.command
+    assert tunnel.command[-3] == "127.0.0.1:8601:127.0.0.1:8601"
+    assert bundle.steps[-1].endswith("hakaru serve --backend http://127.0.0.1:8601")
+    asked = bundle_of(tiny, "rpc").reason
+    assert "cellar holds it alone" in asked and asked.endswith("You asked for layer_split.")
+
+
+@pytest.mark.parametrize("target", ["rpc", "systemd"])
+def test_replicas_are_a_server_on_each_node(target: str, tmp_path: Path) -> None:
+    """Each as its own hardware has it, with one gateway in front."""
+    cluster = tmp_path / "cluster.toml"
+    table = 'name = "n[0-1]"\naddress = "10.0.0.[1-2]"\ncount = 2\nhardware = "RTX 3090"\n'
+    other = '[[node]]\nname = "n2"\naddress = "10.0.0.3"\nhardware = "2x L4"\n'
+    cluster.write_text(f"[[node]]\n{table}{other}")
+    asked: Any = {"cluster": cluster, "target": target, "weights": "/m.gguf", "type_name": "Q4_K_M"}
+    bundle = deploy("qwen3-8b", **asked)
+    assert bundle.topology == "replicas"
+    servers = [p for p in bundle.processes if p.role == "server"]
+    assert [p.node.name for p in servers] == ["n0", "n1", "n2"]
+    assert not any("--rpc" in p.command for p in servers)
+    urls = "--backend http://127.0.0.1:8601 --backend http://127.0.0.1:8602"
+    assert bundle.steps[-1].endswith(f"hakaru serve {urls} --backend http://127.0.0.1:8603")
+    files = {file.name: file.text for file in bundle.files}
+    if target == "rpc":
+        assert list(files) == ["n0.sh", "n1.sh", "n2.sh"]
+        assert files["n0.sh"].count("ssh -f") == 2 and "\nexec llama-server" in files["n1.sh"]
+    else:
+        assert "After=" not in files["n0/hakaru-server.service"]
+
+
+@pytest.mark.parametrize("topology", ["single", "replicas"])
+def test_what_no_node_holds_does_not_run_on_one(topology: str, tmp_path: Path) -> None:
+    """It is said, and not divided unasked."""
+    cluster = tmp_path / "cluster.toml"
+    table = 'name = "n[0-1]"\naddress = "10.0.0.[1-2]"\ncount = 2\nhardware = "RTX 3090"\n'
+    cluster.write_text(f"[[node]]\n{table}")
+    asked: Any = {"cluster": cluster, "target": "rpc", "topology": topology, "type_name": "Q8_0"}
+    with pytest.raises(DoesNotFit, match=f"cannot run as {topology} .* 0 of its nodes hold it"):
+        deploy("qwen3-32b", **asked)
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path, tiny: Path) -> None:
     """Not even one of several files, and what else is there stays."""
     write_cluster(tiny.with_name("cluster.toml"))
@@ -166,6 +218,7 @@ def test_paths_on_other_machines_are_whole(tiny: Path) -> None:
         ("vllm", ["--image", "x"], "--image"),
         ("systemd", ["--tensor-parallel", "2"], "--tensor-parallel, --pipeline-parallel"),
         ("compose", ["--programs", "/opt"], "--programs"),
+        ("vllm", ["--topology", "single"], "--topology"),
     ],
 )
 def test_what_a_target_has_no_use_for_is_refused(
@@ -207,6 +260,7 @@ def test_json_has_the_files_and_the_processes(
     """Of what was written, and of what was not."""
     cluster = str(write_cluster(tmp_path / "cluster.toml"))
     command = ["deploy", str(tiny), "--cluster", cluster, "--target", "rpc", "-c", "256", "--json"]
+    command += ["--topology", "layer_split"]
     assert run([*command, "--dry-run"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["schema"], told["target"], told["folder"]) == ("hakaru.deploy/1", "rpc", None)

@@ -62,7 +62,7 @@ def test_the_scripts_serve_through_a_tunnel_and_leave_nothing(
     cluster.write_text(CLUSTER.format(port=worker))
     bundle = deploy(
         embedded, cluster=cluster, target="rpc", n_ctx=512, port=server,
-        programs=str(native_engine),
+        programs=str(native_engine), topology="layer_split",
     )  # fmt: skip
     bundle.write(out)
     with sshd(tmp_path, monkeypatch), ExitStack() as stack:

@@ -10,6 +10,7 @@ import pytest
 from hakaru.errors import Misuse
 from hakaru.planning.answer import Fit
 from hakaru.planning.fit import fit
+from hakaru.planning.shares import Layout
 from over_rpc import workers_of
 
 NODES = """
@@ -59,12 +60,28 @@ def test_a_cluster_says_what_there_is(tiny: Path, cluster: Path) -> None:
 
 
 def test_llama_cpp_divides_among_so_many(tiny: Path, tmp_path: Path) -> None:
-    """A plan that it would refuse is none."""
-    most = nodes_of(tmp_path, *["8GiB RAM"] * 16)
-    assert fit(tiny, cluster=most, source="computed", n_ctx=256).verdict == "fits"
-    more = nodes_of(tmp_path, *["8GiB RAM"] * 17)
-    with pytest.raises(Misuse, match="offer 16 devices"):
-        fit(tiny, cluster=more, source="computed", n_ctx=256)
+    """The first nodes that offer 15 devices; it would refuse the names of more."""
+    nodes = nodes_of(tmp_path, *["8GiB RAM"] * 20)
+    plan = fit("qwen3-14b", preset="Q8_0", cluster=nodes, source="computed", n_ctx=256)
+    assert plan.verdict == "fits" and len(plan.placement.shares) == 15
+    assert plan.joined and plan.joined.topology == "layer_split"
+    assert "among the first 16 of 20 nodes" in plan.joined.reason
+    assert plan.flags[plan.flags.index("-ts") + 1].count(",") == 14
+    with pytest.raises(Misuse, match="at most 15 devices, and here are 16"):
+        Layout(counts=(1,) * 16, default_split=False).flags()
+
+
+@pytest.mark.parametrize("n", [1, 10, 100, 1000])
+def test_a_cluster_of_any_size_is_planned_at_once(n: int, tmp_path: Path) -> None:
+    """Which of the nodes hold it alone is asked once for each kind of node."""
+    table = f'name = "n[1-{n}]"\naddress = "h[1-{n}]"\ncount = {n}\nhardware = "RTX 4090"\n'
+    nodes = tmp_path / "nodes.toml"
+    nodes.write_text(f"[[node]]\n{table}[network]\ngbit_per_s = 10\nping_ms = 0.2\n")
+    began = time.process_time()
+    plan = fit("qwen3-8b", preset="Q8_0", cluster=nodes, source="computed", n_ctx=8192)
+    assert time.process_time() - began < 2
+    assert plan.joined and plan.joined.topology == ("single" if n == 1 else "replicas")
+    assert len(plan.joined.alone) == n and len(plan.joined.reason) < 250
 
 
 def nodes_of(folder: Path, *machines: str) -> Path:

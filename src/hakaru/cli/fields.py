@@ -84,6 +84,7 @@ _AS_IT_IS: Final = (
     "top",
     "top_k",
     "top_p",
+    "topology",
     "trust_network",
     "users",
     "vision",

@@ -52,6 +52,16 @@ class Cluster(Struct, frozen=True, kw_only=True):
         """The nodes that offer their devices to the head."""
         return self.nodes[1:]
 
+    def first(self, n_devices: int) -> "Cluster":
+        """The head with its first workers: those with which it has at most `n_devices`."""
+        n, left = 1, n_devices - len(self.head.hardware.accelerators)
+        for node in self.workers:
+            left -= len(_offered_by(node.hardware))
+            if left < 0:
+                break
+            n += 1
+        return replace(self, nodes=self.nodes[:n])
+
     def between(self, one: Node, other: Node) -> Link | None:
         """The link between two nodes; None where nobody told."""
         return self.links.get(frozenset({one.name, other.name}), self.network)

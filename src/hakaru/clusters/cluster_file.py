@@ -13,6 +13,12 @@
     hakaru = "~/hakaru/.venv/bin/hakaru"    # the command there; left out, `hakaru`
     port = 50052                            # at which its worker listens; left out, this one
 
+    [[node]]                                # sixteen equal machines
+    count = 16
+    name = "rack[01-16]"                    # rack01 to rack16
+    address = "10.0.0.[101-116]"
+    hardware = "2x L4 + 128GiB RAM"
+
     [network]                               # between all nodes; left out, it is not known
     gbit_per_s = 1
     ping_ms = 0.3
@@ -36,6 +42,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hakaru.clusters.cluster import RPC_PORT, Cluster, Link, Node
+from hakaru.clusters.name_ranges import RANGE, n_names, names_in
 from hakaru.clusters.ssh import END, SSH_NAME
 from hakaru.errors import Misuse
 from hakaru.hardware.machine import Hardware, hardware_of
@@ -49,15 +56,18 @@ MOST_NODES: Final = 1_000
 Where = tuple[str | int, ...]
 """The way to a value in the file, such as `("node", 1, "hardware")`."""
 
-_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*" + END, max_length=63)]
-_Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*" + END, max_length=253)]
+_NAME: Final = rf"^[A-Za-z0-9]([A-Za-z0-9._-]|{RANGE})*"
+_ADDRESS: Final = rf"^[A-Za-z0-9:]([A-Za-z0-9._:%-]|{RANGE})*"
+_Name = Annotated[str, Meta(pattern=_NAME + END, max_length=63)]
+_Address = Annotated[str, Meta(pattern=_ADDRESS + END, max_length=253)]
 
 
 class _Node(Struct, frozen=True, forbid_unknown_fields=True):
-    """A machine."""
+    """A machine, or `count` equal ones, with a range in their names (`clusters.name_ranges`)."""
 
     name: _Name
     address: _Address
+    count: Annotated[int, Meta(ge=1, le=MOST_NODES)] = 1
     hardware: str | None = None
     hardware_file: str | None = None
     port: Annotated[int, Meta(ge=1, le=65_535)] = RPC_PORT
@@ -100,10 +110,15 @@ class _Reader:
     def cluster(self) -> Cluster:
         """What it says. Raises Misuse."""
         file = self._file()
-        self._refuse_twins("name", (node.name for node in file.node))
-        self._refuse_twins("address", (node.address for node in file.node))
-        nodes = tuple(self._node(i, node) for i, node in enumerate(file.node))
-        return Cluster(nodes=nodes, network=file.network, links=dict(self._links(file)))
+        if (n := sum(table.count for table in file.node)) > MOST_NODES:
+            reason = say("expected at most {most} nodes, got {n}", most=MOST_NODES, n=n)
+            raise self._wrong(("node", len(file.node) - 1), reason)
+        tables = [self._nodes(i, table) for i, table in enumerate(file.node)]
+        self._refuse_twins("name", [[node.name for node in nodes] for nodes in tables])
+        self._refuse_twins("address", [[node.address for node in nodes] for nodes in tables])
+        nodes = tuple(node for nodes in tables for node in nodes)
+        links = dict(self._links(file, {node.name for node in nodes}))
+        return Cluster(nodes=nodes, network=file.network, links=links)
 
     def _file(self) -> _File:
         try:
@@ -117,17 +132,37 @@ class _Reader:
                 where = *where, unknown[1]
             raise self._wrong(where, f"{reason[:1].lower()}{reason[1:]}") from error
 
-    def _node(self, i: int, node: _Node) -> Node:
-        hardware, n_threads = self._hardware(i, node)
-        return Node(
-            name=node.name,
-            address=node.address,
-            hardware=hardware,
-            port=node.port,
-            ssh=node.ssh,
-            hakaru=node.hakaru,
-            n_threads=n_threads,
-        )
+    def _nodes(self, i: int, table: _Node) -> list[Node]:
+        """The machines of one table."""
+        hardware, n_threads = self._hardware(i, table)
+        names = self._names(i, "name", table.name, table.count)
+        addresses = self._names(i, "address", table.address, table.count)
+        ssh = self._names(i, "ssh", table.ssh, table.count) if table.ssh else [None] * table.count
+        return [
+            Node(
+                name=name,
+                address=address,
+                hardware=hardware,
+                port=table.port,
+                ssh=host,
+                hakaru=table.hakaru,
+                n_threads=n_threads,
+            )
+            for name, address, host in zip(names, addresses, ssh, strict=True)
+        ]
+
+    def _names(self, i: int, key: str, text: str, count: int) -> list[str]:
+        """The names of all machines of one table."""
+        if (n := n_names(text)) != count:
+            reason = say(
+                "'{text}' names {n} nodes, but 'count' is {count}; sixteen have count = 16 and a "
+                "range such as rack[01-16]",
+                text=text,
+                n=n,
+                count=count,
+            )
+            raise self._wrong(("node", i, key), reason)
+        return names_in(text)
 
     def _hardware(self, i: int, node: _Node) -> tuple[Hardware, int | None]:
         """What the node has, and with how many threads llama.cpp computes there, where it told."""
@@ -147,8 +182,8 @@ class _Reader:
             raise self._wrong(where, str(error)) from error
         return hardware_of(machine, uses_gpu=machine.has_gpu), machine.cpu.threads
 
-    def _links(self, file: _File) -> Iterator[tuple[frozenset[str], Link]]:
-        names, seen = {node.name for node in file.node}, set[frozenset[str]]()
+    def _links(self, file: _File, names: set[str]) -> Iterator[tuple[frozenset[str], Link]]:
+        seen = set[frozenset[str]]()
         for i, link in enumerate(file.link):
             where = "link", i, "between"
             if strangers := sorted({*link.between} - names):
@@ -158,13 +193,15 @@ class _Reader:
             seen.add(pair)
             yield pair, link
 
-    def _refuse_twins(self, key: str, values: Iterable[str]) -> None:
+    def _refuse_twins(self, key: str, tables: Iterable[Iterable[str]]) -> None:
+        """Raises Misuse where two nodes have the same value of `key`, which stand by tables."""
         seen = set[str]()
-        for i, value in enumerate(values):
-            if value in seen:
-                reason = say("two nodes have the {key} '{value}'", key=key, value=value)
-                raise self._wrong(("node", i, key), reason)
-            seen.add(value)
+        for i, values in enumerate(tables):
+            for value in values:
+                if value in seen:
+                    reason = say("two nodes have the {key} '{value}'", key=key, value=value)
+                    raise self._wrong(("node", i, key), reason)
+                seen.add(value)
 
     def _wrong(self, where: Where, reason: str) -> Misuse:
         return Misuse(

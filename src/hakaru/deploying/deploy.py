@@ -14,6 +14,7 @@ from hakaru.deploying.wishes import Wishes
 from hakaru.errors import Misuse
 from hakaru.language import listed
 from hakaru.models.sources.find import Reference
+from hakaru.planning.joined import Topology
 from hakaru.session import Session
 from hakaru.vllm.parallel import Parallel
 
@@ -35,6 +36,7 @@ def deploy(
     port: int = PORT,
     image: str | None = None,
     trust_network: bool = False,
+    topology: Topology | None = None,
     parallel: Parallel | None = None,
     session: Session | None = None,
 ) -> Bundle:
@@ -47,8 +49,8 @@ def deploy(
     catalogue's repository. `programs` is the folder of llama.cpp's programs on every node; empty:
     they are found by PATH. `port` is llama-server's, on the head's loopback. `image` is the
     container's, for the targets that have one. `trust_network` lets nodes speak to each other
-    without encryption: who reaches them is trusted. `parallel` is the shape of vLLM's replicas;
-    None: as is best. Nothing is written or started.
+    without encryption: who reaches them is trusted. `topology` is how llama.cpp runs on the nodes,
+    and `parallel` the shape of vLLM's replicas; None: as is best. Nothing is written or started.
 
     Raises Misuse, DoesNotFit, ModelError, Offline and EngineError.
     """
@@ -62,6 +64,7 @@ def deploy(
         port=port,
         image=image,
         trusts_network=trust_network,
+        topology=topology,
         parallel=parallel,
     )
     _check(wishes)
@@ -76,6 +79,7 @@ def _check(wishes: Wishes) -> None:
         "`programs`": wishes.programs and not over_llama_cpp,
         "`image`": wishes.image and (over_llama_cpp or wishes.target == "vllm"),
         "`tensor_parallel`, `pipeline_parallel`": wishes.parallel and over_llama_cpp,
+        "`topology`": wishes.topology and not over_llama_cpp,
     }
     if given := [name for name, is_given in foreign.items() if is_given]:
         raise Misuse(

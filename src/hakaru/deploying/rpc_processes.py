@@ -1,5 +1,5 @@
-"""The processes of llama.cpp's RPC on a cluster: a worker on every node but the head, and the
-server on the head. Pure.
+"""The processes of llama.cpp on a cluster: a worker on every node but the head, and the server on
+the head, which joins them by RPC; or a server on each node that holds the model alone. Pure.
 
 RPC's traffic is not encrypted, and a worker trusts whoever reaches it. So a worker listens on
 loopback, and an ssh tunnel of the head's ends there. Only where the network is trusted do workers
@@ -7,7 +7,7 @@ listen at their addresses.
 Sources: llama.cpp, tools/rpc/README.md and rpc-server.cpp; ssh(1), ssh_config(5).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hakaru.clusters.cluster import LOOPBACK, RPC_PORT, Cluster, Node
@@ -41,12 +41,7 @@ def rpc_processes(
         node=cluster.head,
         role="server",
         name="server",
-        command=(
-            _program("llama-server", programs),
-            *("--model", model, "--alias", alias, "--host", LOOPBACK, "--port", str(port)),
-            *cluster.rpc_flags(reached),
-            *flags,
-        ),
+        command=_server(model, alias, port, [*cluster.rpc_flags(reached), *flags], programs),
     )
     workers = (
         _worker(node, node.address if trusts_network else LOOPBACK, programs)
@@ -59,6 +54,64 @@ def rpc_processes(
         for node, begins in zip(cluster.workers, reached, strict=True)
     )
     return *workers, *tunnels, server
+
+
+def alone_processes(
+    cluster: Cluster,
+    flags: Mapping[str, Sequence[str]],
+    *,
+    model: str,
+    alias: str,
+    port: int,
+    programs: str = "",
+) -> tuple[Process, ...]:
+    """A server on each node that is named in `flags`, with its arguments there, and tunnels of the
+    head's to those elsewhere. All listen at `port` of their own loopback; on the head's they answer
+    at that port, where the head itself has one, and those behind it.
+    """
+    nodes = [node for node in cluster.nodes if node.name in flags]
+    servers = (
+        Process(
+            node=node,
+            role="server",
+            name="server",
+            command=_server(model, alias, port, flags[node.name], programs),
+            replica=i,
+        )
+        for i, node in enumerate(nodes)
+    )
+    tunnels = (
+        tunnel(
+            cluster.head,
+            node,
+            name=f"tunnel-{node.name}",
+            begins=f"{LOOPBACK}:{port + i}",
+            port=port,
+            replica=i,
+        )
+        for i, node in enumerate(nodes)
+        if node != cluster.head
+    )
+    return *servers, *tunnels
+
+
+def backends_of(processes: Sequence[Process], port: int) -> tuple[str, ...]:
+    """The addresses on the head at which the servers of `alone_processes` answer."""
+    return tuple(
+        f"http://{LOOPBACK}:{port + process.replica}"
+        for process in processes
+        if process.role == "server"
+    )
+
+
+def _server(
+    model: str, alias: str, port: int, flags: Sequence[str], programs: str
+) -> tuple[str, ...]:
+    return (
+        _program("llama-server", programs),
+        *("--model", model, "--alias", alias, "--host", LOOPBACK, "--port", str(port)),
+        *flags,
+    )
 
 
 def _worker(node: Node, host: str, programs: str) -> Process:

@@ -37,7 +37,9 @@ def _lines(process: Process, processes: Sequence[Process]) -> Iterator[str]:
     needed = [
         _unit(other)
         for other in processes
-        if other.node == process.node and other.role == "tunnel" and process.role == "server"
+        if other.role == "tunnel"
+        and process.role == "server"
+        and (other.node, other.replica) == (process.node, process.replica)
     ]
     yield "[Unit]"
     yield f"Description=hakaru: {process.name} on {process.node.name}"

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hakaru.deploying.bundle import Target
+from hakaru.planning.joined import Topology
 from hakaru.vllm.parallel import Parallel
 
 
@@ -18,4 +19,5 @@ class Wishes(Struct, frozen=True, kw_only=True):
     port: int
     image: str | None
     trusts_network: bool
+    topology: Topology | None  # of llama.cpp; None: as the plan has it
     parallel: Parallel | None  # the shape of a replica of vLLM

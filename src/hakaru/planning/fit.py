@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Unpack
 
 from msgspec.structs import replace
 
@@ -26,15 +26,13 @@ from hakaru.planning.fit_at import FigureSource, fit_at
 from hakaru.planning.here import leaves_gpu_idle, limited, named_place
 from hakaru.planning.joined import joined
 from hakaru.planning.network_time import network_time, over_network
+from hakaru.planning.shares import MOST_IN_A_SPLIT
 from hakaru.planning.speed import USUAL
 from hakaru.planning.speed_of import speed_of
 from hakaru.planning.timed_here import timed_files
 from hakaru.servers import beside_servers
 from hakaru.session import Session
 from hakaru.units import size_in_bytes
-
-MOST_IN_A_SPLIT: Final = 15
-"""Devices that a split in words can name. Source: llama.cpp, --tensor-split in common/arg.cpp."""
 
 
 def fit(
@@ -63,9 +61,9 @@ def fit(
     `hardware` names a machine, such as "2x L4" or "RTX 4090 + 64GiB RAM"; without it, it is this
     machine with the memory that is free now. `memory` is the most that may be used of it, such as
     "16GiB": of all GPUs together, and of the RAM. `cluster` is a file that describes several
-    machines (`clusters.cluster_file`), which llama.cpp joins by its RPC; a speed is predicted where
-    the links are known, and that of each device. `preset`, or the `bits` of the usual one, judges
-    the model as it would be at such a preset, which nobody needs to have built. A projector
+    machines (`clusters.cluster_file`), of which llama.cpp joins the first ones by its RPC; a speed
+    is predicted where the links are known, and that of each device. `preset`, or the `bits` of the
+    usual one, judges the model as it would be at such a preset, which need not exist. A projector
     (`mmproj`, or with `vision` the one that lies beside the model), a `draft` model or the model's
     own layers for multi-token prediction (`mtp`) are loaded beside it. `find_max` also looks for
     the longest context that fits. The speed is predicted behind `depth` tokens of context. Nothing
@@ -74,7 +72,7 @@ def fit(
     preset = preset_asked(preset, bits)
     limit = None if memory is None else size_in_bytes(memory)
     nodes = _nodes(cluster, hardware, limit) if cluster else None
-    place = nodes.seen_by_llama_cpp() if nodes else named_place(hardware, limit)
+    place = _seen(nodes) if nodes else named_place(hardware, limit)
     found = find_model(model)
     mmproj = _projector(found, mmproj) if vision else mmproj
     whole = model if isinstance(model, Model) else read_language_model(found.path)
@@ -128,27 +126,23 @@ def _nodes(path: Path, hardware: str | None, limit: int | None) -> Cluster:
     """The cluster in the file at `path`. Raises Misuse."""
     if hardware is not None or limit is not None:
         raise Misuse("`cluster` says what there is; leave `hardware` and `memory` out.")
-    nodes = read_cluster(path)
-    if (n := len(nodes.seen_by_llama_cpp().accelerators)) > MOST_IN_A_SPLIT:
-        raise Misuse(
-            "{path}: these nodes offer {n} devices; llama.cpp divides a model among at most "
-            "{most}. Leave nodes out.",
-            path=path,
-            n=n,
-            most=MOST_IN_A_SPLIT,
-        )
-    return nodes
+    return read_cluster(path)
+
+
+def _seen(nodes: Cluster) -> Hardware:
+    """The devices among which llama.cpp divides a model."""
+    return nodes.first(MOST_IN_A_SPLIT).seen_by_llama_cpp()
 
 
 def _over(nodes: Cluster, answer: Fit, ask: Callable[..., Fit], depth: int) -> Fit:
     """The answer over `nodes`, each of which is asked alone, too. The split is said: llama.cpp's
     own would take all RAM of a worker for free.
     """
-    shape, settings = answer.model.shape, answer.settings
+    shape, settings, split = answer.model.shape, answer.settings, nodes.first(MOST_IN_A_SPLIT)
     source = "computed" if answer.is_modelled else "dry-run"
     layout = replace(answer.placement.layout, default_split=False)
-    network = network_time(nodes, shape, settings, layout, depth=depth, sample=USUAL)
-    alone = joined(nodes, lambda node: ask(hardware=node, source=source).placement)
+    network = network_time(split, shape, settings, layout, depth=depth, sample=USUAL)
+    alone = joined(nodes, split, lambda node: ask(hardware=node, source=source))
     speed = speed_of(answer, depth, users=settings.n_parallel) if network else None
     return replace(
         answer,

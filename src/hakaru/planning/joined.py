@@ -5,8 +5,8 @@ A node that holds the model alone needs no network for a token. Where several do
 answers as many users at the full speed of a node. Only a model that no node holds is divided.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
@@ -14,8 +14,12 @@ from hakaru.clusters.cluster import Cluster
 from hakaru.hardware.machine import Hardware
 from hakaru.language import listed, say
 from hakaru.planning.network_time import NetworkTime
-from hakaru.planning.shares import Placement
 
+if TYPE_CHECKING:
+    from hakaru.planning.answer import Fit
+
+MOST_NAMED: Final = 8
+"""Nodes whose names stand in a sentence."""
 Topology = Literal["single", "replicas", "layer_split"]
 
 
@@ -23,7 +27,9 @@ class Joined(Struct, frozen=True, kw_only=True):
     """A model on a cluster."""
 
     rpc_flags: tuple[str, ...]  # with which llama-server, on the head, reaches its workers
-    alone: tuple[str, ...]  # the nodes that hold the model by themselves
+    alone: Mapping[str, tuple[str, ...]]  # nodes that hold it by themselves, and the flags there
+    n_split: int  # nodes that it is divided among, if it is: the first ones
+    n_nodes: int
     network: NetworkTime | None = None  # None: a link is not known
 
     @property
@@ -37,6 +43,8 @@ class Joined(Struct, frozen=True, kw_only=True):
     def reason(self) -> str:
         """Why, in a sentence."""
         names = listed(self.alone)
+        if (n := len(self.alone)) > MOST_NAMED:
+            names = say("{name} and {n} more nodes", name=next(iter(self.alone)), n=n - 1)
         match self.topology:
             case "single":
                 return say(
@@ -50,6 +58,13 @@ class Joined(Struct, frozen=True, kw_only=True):
                     "since no split over a network is as fast.",
                     names=names,
                 )
+        if self.n_split < self.n_nodes:
+            return say(
+                "No node holds it alone, so its layers are divided among the first {n} of {all} "
+                "nodes: llama.cpp takes the devices of no more.",
+                n=self.n_split,
+                all=self.n_nodes,
+            )
         return say("No node holds it alone, so its layers are divided among the nodes.")
 
     def as_json(self) -> dict[str, object]:
@@ -62,24 +77,26 @@ class Joined(Struct, frozen=True, kw_only=True):
         }
 
 
-def joined(cluster: Cluster, place: Callable[[Hardware], Placement]) -> Joined:
-    """How the nodes work together on a model that `place` puts on a machine.
+def joined(cluster: Cluster, split: Cluster, place: Callable[[Hardware], "Fit"]) -> Joined:
+    """How the nodes work together on a model that `place` puts on a machine. `split` are those that
+    llama.cpp can divide it among.
 
     A node with accelerators holds it where all of it lies on them: beside its RAM it would be as
     slow as that. RAM alone counts where the whole cluster has nothing else.
     """
-    kinds = {node.hardware for node in cluster.nodes}
-    holding = {kind for kind in kinds if _holds(cluster, place, kind)}
+    has_cards = any(node.hardware.accelerators for node in cluster.nodes)
+    kinds = dict.fromkeys(node.hardware for node in cluster.nodes)
+    plans = {kind: place(kind) for kind in kinds if kind.accelerators or not has_cards}
+    flags = {kind: tuple(plan.flags) for kind, plan in plans.items() if _holds(plan, has_cards)}
     return Joined(
-        rpc_flags=tuple(cluster.rpc_flags()),
-        alone=tuple(node.name for node in cluster.nodes if node.hardware in holding),
+        rpc_flags=tuple(split.rpc_flags()),
+        alone={n.name: flags[n.hardware] for n in cluster.nodes if n.hardware in flags},
+        n_split=len(split.nodes),
+        n_nodes=len(cluster.nodes),
     )
 
 
-def _holds(cluster: Cluster, place: Callable[[Hardware], Placement], hardware: Hardware) -> bool:
-    has_cards = any(node.hardware.accelerators for node in cluster.nodes)
-    if has_cards and not hardware.accelerators:
-        return False
-    placement = place(hardware)
+def _holds(plan: "Fit", has_cards: bool) -> bool:
+    placement = plan.placement
     is_whole = not has_cards or placement.layout.n_gpu_layers == placement.n_items
     return placement.verdict == "fits" and is_whole

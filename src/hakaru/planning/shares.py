@@ -10,6 +10,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hakaru.errors import Misuse
 from hakaru.hardware.machine import Device
 from hakaru.memory.settings import ContextSettings
 
@@ -94,6 +95,10 @@ class Share(Struct, frozen=True, kw_only=True):
         }  # fmt: skip
 
 
+MOST_IN_A_SPLIT: Final = 15
+"""Devices that a split in words can name. Source: llama.cpp, --tensor-split in common/arg.cpp."""
+
+
 class Layout(Struct, frozen=True, kw_only=True):
     """A placement in llama.cpp's own terms. An item is a layer; the output is the last item."""
 
@@ -112,11 +117,20 @@ class Layout(Struct, frozen=True, kw_only=True):
         return settings.as_flags() + no_prompts + self.flags()
 
     def flags(self) -> list[str]:
-        """The arguments of llama-server that make this layout."""
+        """The arguments of llama-server that make this layout. Raises Misuse for a split over more
+        devices than they can name.
+        """
         if not self.counts:
             return []
         flags = ["-ngl", str(self.n_gpu_layers)]
         if len(self.counts) > 1 and not self.default_split:
+            if len(self.counts) > MOST_IN_A_SPLIT:
+                raise Misuse(
+                    "llama.cpp divides a model by hand among at most {most} devices, and here are "
+                    "{n}; leave some out.",
+                    most=MOST_IN_A_SPLIT,
+                    n=len(self.counts),
+                )
             flags += ["-ts", ",".join(str(n) for n in self.counts)]
         return flags + (["-ncmoe", str(self.n_cpu_moe)] if self.n_cpu_moe else [])
 

@@ -23,6 +23,7 @@ from hakaru.memory.context import Context
 from hakaru.models.sources.find import Reference
 from hakaru.planning.answer import Fit
 from hakaru.planning.fit import fit
+from hakaru.planning.shares import MOST_IN_A_SPLIT
 from hakaru.planning.to_load import NothingLoaded
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.origins import origin_of
@@ -71,7 +72,7 @@ def serve_cluster(
     behind, EngineRefused where the model lies otherwise than planned, and WorkerLost.
     """
     session = session or Session.here(keeps=False)
-    nodes = read_cluster(cluster)
+    nodes = read_cluster(cluster).first(MOST_IN_A_SPLIT)
     check_head(nodes, cluster)
     what = to_serve(model, chat_template, session, alias=alias, private=False, **context)
     plan = fit(what.model, cluster=cluster, session=session, **context)

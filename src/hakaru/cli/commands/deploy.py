@@ -16,6 +16,7 @@ from hakaru.errors import Misuse
 from hakaru.language import listed, say
 from hakaru.memory.context import DEFAULT_CONTEXT
 from hakaru.models.presets import preset_asked
+from hakaru.planning.joined import Topology
 from hakaru.serving.serve_at import Pages, Serving
 from hakaru.serving.serve_cluster import serve_cluster
 
@@ -36,6 +37,7 @@ class DeployOptions(ParallelOptions):
     port: int
     image: str | None
     trust_network: bool
+    topology: Topology | None
     output: Path | None
     overwrite: bool
     run: bool
@@ -61,6 +63,7 @@ def run(options: DeployOptions, *, pages: Pages | None) -> int:
         image=options.image,
         parallel=options.parallel_shape,
         trust_network=options.trust_network,
+        topology=options.topology,
         session=terminal_session(quiet=options.json, keeps=False),
     )
     folder = None
@@ -85,6 +88,7 @@ def _serve(options: DeployOptions, pages: Pages | None) -> int:
     of_files = {
         "`programs`": options.programs,
         "`image`": options.image,
+        "`topology`": options.topology,
         "`output`": options.output,
         "`dry_run`": options.dry_run,
         "--json": options.json,

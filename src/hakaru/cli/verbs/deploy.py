@@ -20,6 +20,7 @@ from hakaru.cli.parameters import (
 if TYPE_CHECKING:
     from hakaru.cli.commands.deploy import DeployOptions
 
+TOPOLOGIES = ("single", "replicas", "layer_split")
 TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
 
 
@@ -71,6 +72,11 @@ TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
 @parallel_options
 @click.option("--image", metavar="NAME", help="The container's, where there is one.")
 @trust_option
+@click.option(
+    "--topology",
+    type=click.Choice(TOPOLOGIES),
+    help="How llama.cpp runs on the nodes (rpc, systemd).  [default: as the plan has it]",
+)
 @click.option(
     "-o", "output", type=PATH, metavar="FOLDER", help="Where to write.  [default: MODEL-TARGET]"
 )
