@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from hakaru.errors import HakaruError
+from hakaru.errors import HakaruError, MachineError
 from hakaru.evaluation.answers import Answer
 from hakaru.evaluation.spread import Answered, Ended, Failed, Job, Lost, News
 
@@ -27,10 +27,12 @@ class Helpers:
         loses: int = 0,
         refuses: dict[str, HakaruError] | None = None,
         breaks: dict[str, HakaruError] | None = None,
+        gives_up: dict[str, int] | None = None,
     ) -> None:
         self.ask, self.n_at_a_time, self.loses = ask, n_at_a_time, loses
         self.refuses = refuses or {}  # models, by the names of their files, that are not admitted
         self.breaks = breaks or {}  # models that are admitted and cannot be run
+        self.gives_up = gives_up or {}  # after how many answers a model fails
         self.submitted = list[Job]()
         self.asked = list[tuple[str, str]]()
         self._running = deque[Job]()
@@ -57,8 +59,11 @@ class Helpers:
         while self._running:
             job, turn = self._running.popleft(), turn + 1
             place = places.get(id(job), 0)
+            n_answered = sum(name == name_of(job) for name, _ in self.asked)
             if error := self.breaks.get(name_of(job)):
                 yield Failed(number=job.number, error=error)
+            elif n_answered == self.gives_up.get(name_of(job)):
+                yield Failed(number=job.number, error=MachineError("gave up"))
             elif self.loses == 1 or (
                 self.loses and turn % self.loses == 0 and job.number not in lost
             ):

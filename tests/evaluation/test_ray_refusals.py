@@ -76,7 +76,7 @@ def job(tmp_path: Path) -> Job:
     file.write_bytes(b"GGUF")
     return Job(
         who=0, sha256="x", files=(JobFile(path=str(file), bytes=4, sha256="x"),),
-        settings=ContextSettings(n_ctx=256), mode=Mode(), thinks=True, items=(),
+        settings=ContextSettings(n_ctx=256), mode=Mode(), thinks=True, items=(), places=(),
         memory_bytes=6 * GIB, n_accelerators=0, engine="x", language="en",
     )  # fmt: skip
 

@@ -79,9 +79,14 @@ def on(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(racing, "over_ray", lambda address, session: helpers.connected())
 
 
-@pytest.mark.parametrize("loses", [0, 3])
+@pytest.mark.parametrize(
+    ("loses", "n_at_a_time", "n_asked"),
+    [(0, 2, 2 * N_TASKS + 16), (3, 2, 2 * N_TASKS + 16), (0, 40, 3 * N_TASKS - 24)],
+)
 def test_the_decision_is_that_of_one_machine(
     loses: int,
+    n_at_a_time: int,
+    n_asked: int,
     rows: Chosen,
     tasks: str,
     asked_here: list[str],
@@ -89,20 +94,21 @@ def test_the_decision_is_that_of_one_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same racers, stops, intervals, pairs and winner, also where every third turn loses a
-    job; nothing is asked here.
+    job; nothing is asked here. Two machines ask no more than one, and as many as there are tasks
+    only what they had begun.
     """
     session = session_with()
     here = racing.race(rows, tasks=[tasks], memory=160 * 2**20, session=session)
     assert here and len(asked_here) == 2 * N_TASKS + 16
     session.ledger._db.write("DELETE FROM measurements", ())
     asked_here.clear()
-    helpers = Helpers(answer, loses=loses)
+    helpers = Helpers(answer, loses=loses, n_at_a_time=n_at_a_time)
     on(helpers, monkeypatch)
     there = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
     assert there and asked_here == []
     assert there.as_json(why_won(there)) == here.as_json(why_won(here))
     assert there.winner and there.winner.row.model.id == "tiny-c"
-    assert len(set(helpers.asked)) == len(helpers.asked) == 3 * N_TASKS
+    assert len(set(helpers.asked)) == len(helpers.asked) == n_asked
 
 
 def test_a_racer_that_no_other_machine_can_run_is_left_out(
@@ -143,3 +149,38 @@ def test_a_cluster_that_is_none_is_told_before_anything_is_fetched(
         with pytest.raises(error, match=said):
             racing.race(rows, ray=address, session=session_with())
     assert len(hub.asked) == before
+
+
+def test_who_was_beaten_by_a_racer_that_then_fails_answers_on(
+    rows: Chosen,
+    tasks: str,
+    asked_here: list[str],
+    session_with: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the cluster, since the race is without the one that failed: as if that had never run."""
+    helpers = Helpers(answer, gives_up={"tiny-a-Q8_0.gguf": 30})
+    on(helpers, monkeypatch)
+    session = session_with()
+    found = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
+    assert found and [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
+    assert [lap.n for lap in found.laps] == [N_TASKS, N_TASKS] and asked_here == []
+    assert len(set(helpers.asked)) == len(helpers.asked) == 30 + 2 * N_TASKS
+
+
+def test_a_race_that_is_over_needs_no_cluster(
+    rows: Chosen,
+    tasks: str,
+    asked_here: list[str],
+    session_with: Sessions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was stopped is not asked the rest the second time."""
+    on(helpers := Helpers(answer), monkeypatch)
+    session = session_with()
+    first = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
+    n_asked = len(helpers.asked)
+    monkeypatch.setattr(racing, "over_ray", lambda *_: pytest.fail("connected"))
+    second = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
+    assert first and second and asked_here == [] and len(helpers.asked) == n_asked
+    assert second.as_json("") == first.as_json("")

@@ -6,13 +6,18 @@ a value, and the ledger is written here alone. A job that was lost runs again wi
 had not answered. Afterwards a test or a race goes its usual way and finds every answer in the
 ledger: figures and decision are made by the same code from the same rows.
 
+Where a model may be known well enough before it has answered all (a race), jobs have the tasks in
+their order and are submitted one after the other, as many as run at a time; with each answer it is
+asked who needs no more, whose jobs are then dropped.
+
 Right answers and tests of code stay here: a job has the prompts. Speeds are never measured
 elsewhere, since a speed belongs to its machine.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import zip_longest
 from math import ceil
 from typing import Final, Protocol
 
@@ -65,6 +70,7 @@ class Job(Struct, frozen=True, kw_only=True):
     mode: Mode
     thinks: bool
     items: tuple[Item, ...]  # without what judges their answers
+    places: tuple[int, ...]  # of the items among all tasks
     memory_bytes: int  # of RAM, by the plan for this machine
     n_accelerators: int  # that the plan uses
     engine: str  # the build that answers
@@ -107,6 +113,12 @@ class Failed(Struct, frozen=True, kw_only=True):
 News = Answered | Ended | Lost | Failed
 
 
+Enough = Callable[[Sequence[Sequence[Answer]]], Collection[int]]
+"""Hears what each model answered, up to its first task without an answer. Says by their places
+which models need not answer more.
+"""
+
+
 class Elsewhere(Protocol):
     """Who runs jobs on other machines."""
 
@@ -132,27 +144,36 @@ def spread(
     everyone: Sequence[Respondent],
     items: Sequence[Item],
     connect: Callable[[], AbstractContextManager[Elsewhere]],
+    enough: Enough | None = None,
 ) -> dict[int, HakaruError]:
-    """Have every model answer all tasks elsewhere that the ledger does not have. Returns why models
-    could not, by their places in `everyone`; the answers of those that could are in the ledger.
+    """Have every model answer all tasks elsewhere that the ledger does not have, or as many as are
+    `enough`. Returns why models could not, by their places in `everyone`; the answers of those that
+    could are in the ledger.
 
     `connect` is called where something is left to ask, and left when all was answered.
     """
-    left = [_unanswered(session, asked, items) for asked in everyone]
+    answers = [_answers_here(session, asked, items) for asked in everyone]
+    heard = _Heard(answers, enough)
+    left = [heard.open_places(who) for who in range(len(everyone))]
     if not any(left):
         return {}
     with connect() as elsewhere:
-        jobs, failed = list[Job](), dict[int, HakaruError]()
+        jobs, failed, widest = list[list[Job]](), dict[int, HakaruError](), 1
         for who, asked in enumerate(everyone):
             if not left[who]:
                 continue
-            whole = _job(session, who, asked, left[who])
+            whole = _job(session, who, asked, items, left[who])
             try:
-                jobs += _cut(whole, elsewhere.admit(whole))
+                n_at_a_time = elsewhere.admit(whole)
             except HakaruError as error:
                 failed[who] = error
-        numbered = [replace(job, number=number) for number, job in enumerate(jobs)]
-        _Round(session, elsewhere, failed).run(numbered, n_tasks=len(items) * len(everyone))
+                continue
+            jobs.append([*_cut(whole, n_at_a_time, in_order=enough is not None)])
+            widest = max(widest, n_at_a_time)
+        in_turn = [job for turn in zip_longest(*jobs) for job in turn if job]
+        numbered = [replace(job, number=number) for number, job in enumerate(in_turn)]
+        n_at_once = widest if enough else len(numbered)
+        _Round(session, elsewhere, heard, failed, n_at_once).run(numbered)
     return failed
 
 
@@ -164,17 +185,23 @@ def bare(item: Item) -> Item:
     )
 
 
-def _unanswered(session: Session, asked: Respondent, items: Sequence[Item]) -> list[Item]:
+def _answers_here(
+    session: Session, asked: Respondent, items: Sequence[Item]
+) -> list[Answer | None]:
+    """What the ledger has of each task."""
     sha256 = session.ledger.model_sha256(asked.model)
-    keys = [
-        answer_key(sha256, [item], asked.settings, asked.mode, thinks=asked.thinks)
+    kept = [
+        session.ledger.recall(
+            *answer_key(sha256, [item], asked.settings, asked.mode, thinks=asked.thinks)
+        )
         for item in items
     ]
-    kept = [session.ledger.recall(*key) is not None for key in keys]
-    return [item for item, is_kept in zip(items, kept, strict=True) if not is_kept]
+    return [Answer(*answers[0]) if answers else None for answers in kept]
 
 
-def _job(session: Session, who: int, asked: Respondent, items: Sequence[Item]) -> Job:
+def _job(
+    session: Session, who: int, asked: Respondent, items: Sequence[Item], places: Sequence[int]
+) -> Job:
     """All that is left for a model, as one job."""
     fit = planned(session, asked.model, asked.settings, asked.mode)
     placement = fit.placement
@@ -191,77 +218,134 @@ def _job(session: Session, who: int, asked: Respondent, items: Sequence[Item]) -
             for part in asked.model.parts
         ),
         settings=asked.settings, mode=asked.mode, thinks=asked.thinks,
-        items=tuple(map(bare, items)),
+        items=tuple(bare(items[place]) for place in places), places=tuple(places),
         memory_bytes=placement.ram.needed_bytes if on_cards else fit.total_bytes,
         n_accelerators=len(on_cards),
         engine=server_build(), language=current_language(),
     )  # fmt: skip
 
 
-def _cut(whole: Job, n_at_a_time: int) -> Iterator[Job]:
+def _cut(whole: Job, n_at_a_time: int, *, in_order: bool) -> Iterator[Job]:
     """Jobs of about the same length for all that run at a time. Every so manyth task goes into
-    one, so that each has tasks of all kinds.
+    one, so that each has tasks of all kinds; `in_order` one has those that follow each other.
     """
     n_tasks = min(MOST_TASKS, ceil(len(whole.items) / n_at_a_time))
     n_jobs = ceil(len(whole.items) / n_tasks)
-    for first in range(n_jobs):
-        yield replace(whole, items=whole.items[first::n_jobs])
+    for i in range(n_jobs):
+        part = slice(i * n_tasks, (i + 1) * n_tasks) if in_order else slice(i, None, n_jobs)
+        yield replace(whole, items=whole.items[part], places=whole.places[part])
+
+
+def _first(answers: Sequence[Answer | None]) -> list[Answer]:
+    """Those before the first task without an answer."""
+    n = answers.index(None) if None in answers else len(answers)
+    return [answer for answer in answers[:n] if answer]
+
+
+class _Heard:
+    """The answers of all models, and who needs not answer more."""
+
+    def __init__(self, answers: Sequence[list[Answer | None]], enough: Enough | None) -> None:
+        self.answers, self.enough = answers, enough  # None: not answered yet
+        self.settled = set[int]()
+        self.look()
+
+    def look(self) -> set[int]:
+        """Ask whether somebody needs not answer more. Returns who is new among those."""
+        if self.enough is None:
+            return set()
+        new = set(self.enough([*map(_first, self.answers)])) - self.settled
+        self.settled |= new
+        return new
+
+    def open_places(self, who: int) -> list[int]:
+        """The tasks that this model has still to answer."""
+        if who in self.settled:
+            return []
+        return [place for place, answer in enumerate(self.answers[who]) if answer is None]
+
+    @property
+    def n_spared(self) -> int:
+        """Tasks that need no answer."""
+        return sum(self.answers[who].count(None) for who in self.settled)
 
 
 class _Round:
     """Jobs on their way, and what is left of each."""
 
     def __init__(
-        self, session: Session, elsewhere: Elsewhere, failed: dict[int, HakaruError]
+        self,
+        session: Session,
+        elsewhere: Elsewhere,
+        heard: _Heard,
+        failed: dict[int, HakaruError],
+        n_at_once: int,
     ) -> None:
-        self.session, self.elsewhere = session, elsewhere
+        self.session, self.elsewhere, self.heard = session, elsewhere, heard
         self.failed = failed  # by the place of the model
+        self.n_at_once = n_at_once  # jobs that are submitted at the same time
+        self.waiting = deque[int]()  # numbers of jobs that are not submitted yet
         self.left: dict[int, Job] = {}  # by number: the job with the tasks that are still open
         self.losses: dict[int, int] = {}  # by number: since the last answer
         self.by_host = Counter[str]()  # answers of each machine
 
-    def run(self, jobs: Sequence[Job], *, n_tasks: int) -> None:
+    def run(self, jobs: Sequence[Job]) -> None:
         """Have the jobs run, and keep what they answer."""
-        watch = last_step(self.session).watch
-        for job in jobs:
-            self.left[job.number] = job
-            self.elsewhere.submit(job)
-        watch(step := say("tasks answered on the cluster"), n_tasks - self._n_left(), n_tasks)
+        watch = last_step(self.session, may_end_early=self.heard.enough is not None).watch
+        self.left = {job.number: job for job in jobs}
+        self.waiting.extend(self.left)
+        self._submit()
+        watch(step := say("tasks answered on the cluster"), *self._progress())
         for news in self.elsewhere.listen():
             match news:
                 case Answered():
                     self._keep(news)
-                case Ended(number=number):
-                    self.left.pop(number, None)
+                case Ended():
+                    pass  # its last answer has told so
                 case Lost():
                     self._again(news)
                 case Failed(number=number, error=error):
                     self._give_up(number, error)
-            watch(step, n_tasks - self._n_left(), n_tasks)
+            self._submit()
+            watch(step, *self._progress())
         if self.by_host:
             counts = [f"{name} ({n})" for name, n in self.by_host.items()]
             self.session.note(say("Tasks answered by: {counts}.", counts=listed(counts)))
+        if n := self.heard.n_spared:
+            self.session.note(say("Tasks that needed no answer: {n}.", n=n))
 
-    def _n_left(self) -> int:
-        return sum(len(job.items) for job in self.left.values())
+    def _submit(self) -> None:
+        """Let as many of the waiting jobs run as may."""
+        while self.waiting and len(self.left) - len(self.waiting) < self.n_at_once:
+            self.elsewhere.submit(self.left[self.waiting.popleft()])
+
+    def _progress(self) -> tuple[int, int]:
+        """Tasks that are answered, and all of them that need an answer."""
+        n_all = sum(map(len, self.heard.answers)) - self.heard.n_spared
+        return n_all - sum(len(job.items) for job in self.left.values()), n_all
 
     def _keep(self, news: Answered) -> None:
         if not (job := self.left.get(news.number)):
             return
-        item, *rest = job.items
+        item, place = job.items[0], job.places[0]
         keep_answer(
             self.session.ledger,
             answer_key(job.sha256, [item], job.settings, job.mode, thinks=job.thinks),
             news.answer,
             on=news.on,
         )
-        self.left[news.number] = replace(job, items=tuple(rest))
+        self.heard.answers[job.who][place] = news.answer
+        self.left[news.number] = replace(job, items=job.items[1:], places=job.places[1:])
+        if not job.items[1:]:
+            del self.left[news.number]
         self.losses[news.number] = 0
         self.by_host[str(news.on["host"])] += 1
+        for who in self.heard.look():
+            self._drop(who)
 
     def _again(self, news: Lost) -> None:
         """Have a lost job run again, with what it had not answered."""
-        if not (job := self.left.get(news.number)) or not job.items:
+        if not (job := self.left.get(news.number)):
             return
         self.losses[job.number] = n_lost = self.losses.get(job.number, 0) + 1
         if n_lost < MOST_LOSSES:
@@ -289,7 +373,12 @@ class _Round:
         if not (job := self.left.get(number)):
             return
         self.failed[job.who] = error
-        others = [n for n, other in self.left.items() if other.who == job.who]
-        for n in others:
-            del self.left[n]
-        self.elsewhere.drop(others)
+        self._drop(job.who)
+
+    def _drop(self, who: int) -> None:
+        """Ask this model no more."""
+        numbers = [number for number, job in self.left.items() if job.who == who]
+        for number in numbers:
+            del self.left[number]
+        self.waiting = deque(number for number in self.waiting if number in self.left)
+        self.elsewhere.drop(numbers)

@@ -7,12 +7,12 @@ is in memory at a time. A racer that is surely worse than the best before it nee
 and `pull` every byte, so that the same race goes on where it was interrupted. A racer that cannot
 be fetched or loaded is told, and the others run.
 
-With a Ray cluster all racers are fetched first and answer all tasks there, side by side
-(`evaluation/spread.py`). Then each has its lap here as ever: it is timed on this machine, and its
-answers are those in the ledger.
+With a Ray cluster all racers are fetched and timed here first, and then answer there side by side
+(`evaluation/spread.py`), each until it is done or surely worse than whoever may lead
+(`surely_beaten.py`). Then each has its lap here as ever: its answers are those in the ledger.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from time import monotonic
@@ -23,12 +23,13 @@ from msgspec.structs import replace
 
 from hakaru.engine.mode_of import needs_text
 from hakaru.errors import Interrupted, ModelUnknown
-from hakaru.evaluation.answers import each_answer
+from hakaru.evaluation.answers import Answer, each_answer
 from hakaru.evaluation.duel import is_surely_worse, mixed
-from hakaru.evaluation.grading import Graded
+from hakaru.evaluation.grading import Graded, grade
 from hakaru.evaluation.over_ray import check_ray, over_ray
-from hakaru.evaluation.spread import Respondent, spread
-from hakaru.evaluation.tasks import TaskSet
+from hakaru.evaluation.speed import Point, Speed
+from hakaru.evaluation.spread import Enough, Respondent, spread
+from hakaru.evaluation.tasks import Item, TaskSet
 from hakaru.evaluation.timing import Timing
 from hakaru.language import say
 from hakaru.ledger import now
@@ -43,10 +44,12 @@ from hakaru.selection.entrants import FAILS, Entrant, Field, Out, bring, context
 from hakaru.selection.finish import Lap, Race, leader, missed, of_each_pair
 from hakaru.selection.racers import MOST, check_task, in_turn, of_one_model, race_tasks
 from hakaru.selection.solved import Solved, remember_solved
+from hakaru.selection.surely_beaten import surely_beaten
 from hakaru.servers import beside_servers
 from hakaru.session import Session, nobody_listens
 
 Tell = Callable[[Lap | Out], None]
+LeaveOut = Callable[[Entrant, Exception], None]
 LEAST: Final = 2
 """Racers without which there is no race."""
 
@@ -103,6 +106,16 @@ def race(
         ) from stop
 
 
+class _Runner(Struct, frozen=True, kw_only=True):
+    """A racer that was fetched and timed."""
+
+    entrant: Entrant
+    asked: Respondent
+    speed: Speed
+    deep: Point | None
+    pleases: bool  # it misses no wish, as it was measured
+
+
 class _Track(Struct, frozen=True, kw_only=True):
     """What is the same for all racers."""
 
@@ -122,13 +135,14 @@ class _Track(Struct, frozen=True, kw_only=True):
             out.append(Out(model=entrant.row.model.id, type=entrant.type, reason=str(error)))
             tell(out[-1])
 
+        runners: Iterable[_Runner] = self._timed(entrants, leave_out)
         if self.ray:
-            entrants = self._answered_elsewhere(entrants, self.ray, leave_out)
-        for place, entrant in enumerate(entrants):
+            runners = self._answered_elsewhere([*runners], self.ray, leave_out)
+        for place, runner in enumerate(runners):
             try:
-                lap = self._lap(entrant, laps, n_behind=len(entrants) - place - 1)
+                lap = self._lap(runner, laps, n_behind=len(entrants) - place - 1)
             except FAILS as error:
-                leave_out(entrant, error)
+                leave_out(runner.entrant, error)
                 continue
             laps.append(lap)
             self._remember(lap)
@@ -138,20 +152,35 @@ class _Track(Struct, frozen=True, kw_only=True):
             error_rate=self.error_rate,
         )  # fmt: skip
 
-    def _lap(self, entrant: Entrant, before: Sequence[Lap], *, n_behind: int) -> Lap:
-        """Fetch, time and ask one racer. Raises FAILS."""
-        asked, conditions = self._asked(entrant), self.conditions
-        model, settings = asked.model, asked.settings
-        session, name = self._session_for(model), entrant.label
-        timing, depth = Timing(session=session), conditions.traffic.depth
-        speed = timing.trial(model, settings, name=name).speed
-        deep = timing.deep(model, settings, speed, depth) if depth < settings.tokens_each else None
-        rival = leader(before, conditions, pleasing=not missed(speed, deep, conditions))
+    def _timed(self, entrants: Sequence[Entrant], leave_out: LeaveOut) -> Iterator[_Runner]:
+        """Fetch and time one racer after the other, of those that can be."""
+        for entrant in entrants:
+            try:
+                asked = self._asked(entrant)
+                session, depth = self._session_for(asked.model), self.conditions.traffic.depth
+                timing, settings = Timing(session=session), asked.settings
+                speed = timing.trial(asked.model, settings, name=entrant.label).speed
+                is_deep = depth < settings.tokens_each
+                deep = timing.deep(asked.model, settings, speed, depth) if is_deep else None
+            except FAILS as error:
+                leave_out(entrant, error)
+                continue
+            yield _Runner(
+                entrant=entrant, asked=asked, speed=speed, deep=deep,
+                pleases=not missed(speed, deep, self.conditions),
+            )  # fmt: skip
+
+    def _lap(self, runner: _Runner, before: Sequence[Lap], *, n_behind: int) -> Lap:
+        """Ask one racer. Raises FAILS."""
+        model, settings = runner.asked.model, runner.asked.settings
+        session, name = self._session_for(model), runner.entrant.label
+        rival = leader(before, self.conditions, pleasing=runner.pleases)
         answers = each_answer(session, model, self.asked.items, settings, name=name, thinks=False)
         graded = self._heard(answers, before[rival].graded if rival is not None else (), n_behind)
         return Lap(
-            entrant=entrant, path=model.path, bytes=model.weights_bytes, graded=graded, speed=speed,
-            deep=deep, beaten_by=rival if len(graded) < len(self.asked.items) else None,
+            entrant=runner.entrant, path=model.path, bytes=model.weights_bytes, graded=graded,
+            speed=runner.speed, deep=runner.deep,
+            beaten_by=rival if len(graded) < len(self.asked.items) else None,
         )  # fmt: skip
 
     def _asked(self, entrant: Entrant) -> Respondent:
@@ -162,28 +191,23 @@ class _Track(Struct, frozen=True, kw_only=True):
         return Respondent(model=model, settings=settings, thinks=False)
 
     def _answered_elsewhere(
-        self,
-        entrants: Sequence[Entrant],
-        address: str,
-        leave_out: Callable[[Entrant, Exception], None],
-    ) -> tuple[Entrant, ...]:
-        """Fetch all racers and have them answer all tasks on the Ray cluster, at the same time.
-        Returns those that could: their laps find the answers in the ledger.
+        self, runners: Sequence[_Runner], address: str, leave_out: LeaveOut
+    ) -> Sequence[_Runner]:
+        """Have the racers answer on the Ray cluster, side by side. Returns those that could: their
+        laps find the answers in the ledger. Whom one that could not had beaten answers on.
         """
-        fetched, everyone = list[Entrant](), list[Respondent]()
-        for entrant in entrants:
-            try:
-                asked = self._asked(entrant)
-            except FAILS as error:
-                leave_out(entrant, error)
-                continue
-            fetched.append(replace(entrant, path=asked.model.path))
-            everyone.append(asked)
         connect = partial(over_ray, address, self.session)
-        failed = spread(self.session, everyone, self.asked.items, connect)
-        for who, reason in failed.items():
-            leave_out(fetched[who], reason)
-        return tuple(entrant for who, entrant in enumerate(fetched) if who not in failed)
+        while failed := spread(
+            self.session,
+            [runner.asked for runner in runners],
+            self.asked.items,
+            connect,
+            _enough(self.asked.items, runners, self.error_rate),
+        ):
+            for who, reason in failed.items():
+                leave_out(runners[who].entrant, reason)
+            runners = [runner for who, runner in enumerate(runners) if who not in failed]
+        return runners
 
     def _session_for(self, model: Model) -> Session:
         """The session on the memory that is free now, with the part of it that may be used."""
@@ -227,6 +251,21 @@ class _Track(Struct, frozen=True, kw_only=True):
             self.asked.digest,
             solved,
         )
+
+
+def _enough(items: Sequence[Item], runners: Sequence[_Runner], error_rate: float) -> Enough:
+    """What says of racers that answer side by side who needs not answer more."""
+    pleases = [runner.pleases for runner in runners]
+    graded = [list[Graded]() for _ in runners]
+
+    def enough(heard: Sequence[Sequence[Answer]]) -> set[int]:
+        for own, answers in zip(graded, heard, strict=True):
+            n, new = len(own), answers[len(own) :]
+            texts, cut = [answer.text for answer in new], [answer.is_cut for answer in new]
+            own += grade(items[n : len(answers)], texts, cut=cut)
+        return surely_beaten(graded, pleases, n_tasks=len(items), error_rate=error_rate)
+
+    return enough
 
 
 def needs_chat(model: Model) -> None:
