@@ -5,9 +5,11 @@ HAKARU  := $(VENV)/bin/hakaru
 READY   := $(VENV)/.ready
 DEV     := $(VENV)/.ready-dev
 PYTEST  := $(VENV)/bin/python -m pytest
+# A file of which every test loads a model: the fast ones need not read it.
+WHOLLY  := ^pytestmark = \[?pytest\.mark\.engine
 # All tests: those without a model on all cores, those that load one two at a time, and those that time something one
 # by one. Or what ARGS name.
-FAST    := $(PYTEST) -m "not engine" -n logical
+FAST    := $(PYTEST) -m "not engine" -n logical $(addprefix --ignore=,$(shell grep -rlE "$(WHOLLY)" tests))
 MODELS  := $(shell grep -rlE "mark\.engine" tests --include=test_*.py | sort)
 ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile $(MODELS) && $(PYTEST) -m "engine and alone" $(MODELS)
 TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(FAST) && $(ENGINE))
@@ -66,6 +68,6 @@ $(READY): pyproject.toml constraints.txt scripts/setup.py
 	@$(PYTHON) scripts/setup.py $(VENV)
 	@touch $@
 
-$(DEV): $(READY)
+$(DEV): pyproject.toml constraints.txt scripts/setup.py
 	@$(PYTHON) scripts/setup.py $(VENV) --dev
-	@touch $@
+	@touch $(READY) $@

@@ -35,7 +35,9 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needs = [*project["project"]["dependencies"], "hatchling>=1.27", "editables"]
     say("installing what hakaru needs (from the package index)")
-    pip(python, [*needs, *(project["dependency-groups"]["dev"] if dev else [])])
+    # Of what developers get little is imported: it is compiled then, not here.
+    extra = ["--no-compile", *project["dependency-groups"]["dev"]] if dev else []
+    pip(python, [*needs, *extra])
     pip(python, ["--no-deps", EMBEDDED])
     pip(python, ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
