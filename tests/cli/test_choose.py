@@ -86,7 +86,7 @@ def test_nothing_that_meets_everything_ends_with_3(capsys: pytest.CaptureFixture
     [
         ("--hardware RTX-4099", "--hardware: no accelerator 'RTX-4099' in the catalogue"),
         ("--task poems", "--task is 'poems', expected one of chat, code"),
-        ("--first-token soon", "'soon' is no duration"),
+        ("--first-token soon", "'--first-token': 'soon' is no duration"),
         ("--model qwen3-8b --for-hardware mine", "--for-hardware is 'mine', expected any"),
         ("--plot rows.gif", "rows.gif: the ending says which picture to write"),
         ("--plot rows.svg --for-hardware any", "--plot draws the rows for one machine; leave"),

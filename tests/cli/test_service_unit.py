@@ -34,7 +34,7 @@ def test_it_is_this_very_command_line(unit: str, tmp_path: Path) -> None:
     assert words == (
         f'"{tmp_path}/my 100%% model.gguf" --context 512 --temp 0.5 --chat-template '
         f"{tmp_path}/t.jinja --alias a/b --allow-origin http://a:1 --allow-origin http://b:2 "
-        "--drain 30s"
+        "--drain 30"
     )
     assert lines["TimeoutStopSec"] == "50"
     assert lines["KillMode"] == "mixed"
