@@ -42,6 +42,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hakaru.clusters.cluster import RPC_PORT, Cluster, Link, Node
+from hakaru.clusters.file_faults import Where, fault
 from hakaru.clusters.name_ranges import RANGE, n_names, names_in
 from hakaru.clusters.ssh import END, SSH_NAME
 from hakaru.errors import Misuse
@@ -53,8 +54,6 @@ from hakaru.text_files import decoded
 
 SCHEMA: Final = "hakaru.cluster/1"
 MOST_NODES: Final = 1_000
-Where = tuple[str | int, ...]
-"""The way to a value in the file, such as `("node", 1, "hardware")`."""
 
 _NAME: Final = rf"^[A-Za-z0-9]([A-Za-z0-9._-]|{RANGE})*"
 _ADDRESS: Final = rf"^[A-Za-z0-9:]([A-Za-z0-9._:%-]|{RANGE})*"
@@ -87,6 +86,14 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     node: Annotated[tuple[_Node, ...], Meta(min_length=1, max_length=MOST_NODES)]
     network: Link | None = None
     link: tuple[_LinkBetween, ...] = ()
+
+
+_TABLES: Final[dict[str, type[Struct]]] = {
+    "": _File,
+    "node": _Node,
+    "network": Link,
+    "link": _LinkBetween,
+}
 
 
 def file_schema() -> dict[str, Any]:
@@ -122,15 +129,13 @@ class _Reader:
 
     def _file(self) -> _File:
         try:
-            return msgspec.convert(tomllib.loads(self._text), _File)
+            values = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as error:
             raise Misuse("{path}: no TOML: {reason}.", path=self._path, reason=error) from error
+        try:
+            return msgspec.convert(values, _File)
         except msgspec.ValidationError as error:
-            reason, _, at = str(error).partition(" - at `$.")
-            where = _way(at.removesuffix("`"))
-            if unknown := re.search("unknown field `(.*)`", reason):
-                where = *where, unknown[1]
-            raise self._wrong(where, f"{reason[:1].lower()}{reason[1:]}") from error
+            raise self._wrong(*fault(error, values, _TABLES)) from error
 
     def _nodes(self, i: int, table: _Node) -> list[Node]:
         """The machines of one table."""
@@ -230,9 +235,3 @@ def line_of(text: str, where: Where) -> int:
         ):
             return number
     return found
-
-
-def _way(text: str) -> Where:
-    """`node[1].hardware` as its parts."""
-    parts = re.findall(r"(\w+)|\[(\d+)\]", text)
-    return tuple(name or int(index) for name, index in parts)
