@@ -16,6 +16,7 @@ from decisions import decision_of_every_state
 from hakaru.cli import run
 from hakaru.cli.output import show_table
 from hakaru.cli.table import Cell, Table
+from hakaru.cli.tell.cluster import print_links
 from hakaru.cli.tell.comparison import comparison_table, print_comparison
 from hakaru.cli.tell.conform import areas_table, print_conformance
 from hakaru.cli.tell.doctor import errors_table
@@ -26,6 +27,10 @@ from hakaru.cli.tell.tasks import tasks_table
 from hakaru.cli.tell.test import findings_table, tell
 from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.wrapping import cells_of
+from hakaru.clusters.cluster import Link
+from hakaru.clusters.cluster_file import read_cluster
+from hakaru.clusters.links import CheckedLink
+from hakaru.errors import NodeError
 from hakaru.evaluation.comparison import Comparison
 from hakaru.language import use_language
 from hakaru.testing import write_tiny_llama
@@ -33,6 +38,17 @@ from hakaru.testing import write_tiny_llama
 
 def compared_table(compared: Comparison) -> Table:
     return comparison_table(compared.measured, compared.tier)
+
+
+def links_of(folder: Path) -> list[CheckedLink]:
+    """A link that was measured, and one to a machine that is off."""
+    _, attic, cellar = read_cluster(write_cluster(folder / "cluster.toml")).nodes
+    source = "measured through ssh, 2026-12-01"
+    trouble = NodeError("{host}: no answer within {seconds:.0f} s.", host="cellar", seconds=20)
+    return [
+        CheckedLink(node=attic, link=Link(gbit_per_s=0.941, ping_ms=0.312, source=source)),
+        CheckedLink(node=cellar, trouble=trouble),
+    ]
 
 
 WIDTHS = (60, 80, 120, 160)
@@ -56,6 +72,7 @@ TOLD: dict[str, Callable[[Path], object]] = {
     "race": lambda folder: print_made(made_up.made(folder, is_raced=True)),
     "conform": lambda folder: print_conformance(made_up.conformance()),
     "ps": lambda folder: print_holdings(*made_up.holdings()),
+    "links": lambda folder: print_links(links_of(folder)),
 }
 COMMANDS = {
     "fit": "fit tiny.gguf --source computed --explain --hardware 2xL4+16GiB --max-context",

@@ -7,37 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from clusters_made import write_nodes
 from hakaru.errors import Misuse
 from hakaru.planning.answer import Fit
 from hakaru.planning.fit import fit
 from hakaru.planning.shares import Layout
 from over_rpc import workers_of
 
-NODES = """
-[[node]]
-name = "desk"
-address = "127.0.0.1"
-hardware = "16GiB RAM"
-
-[[node]]
-name = "attic"
-address = "127.0.0.2"
-hardware = "8GiB RAM"
-
-[[node]]
-name = "cellar"
-address = "127.0.0.3"
-hardware = "4GiB RAM"
-"""
 MIB = 2**20
 _BUFFER = re.compile(r"RPC\d+\[(\S+)\] (model|KV|compute) buffer size = +([\d.]+) MiB")
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Path:
-    path = tmp_path / "cluster.toml"
-    path.write_text(NODES, encoding="utf-8")
-    return path
+    return write_nodes(
+        tmp_path / "cluster.toml",
+        ("desk", "127.0.0.1", "16GiB RAM"),
+        ("attic", "127.0.0.2", "8GiB RAM"),
+        ("cellar", "127.0.0.3", "4GiB RAM"),
+    )
 
 
 def test_the_split_is_said(tiny: Path, cluster: Path) -> None:
@@ -86,15 +74,8 @@ def test_a_cluster_of_any_size_is_planned_at_once(n: int, tmp_path: Path) -> Non
 
 def nodes_of(folder: Path, *machines: str) -> Path:
     """A file of nodes `n0`, `n1`, … that are such machines."""
-    path = folder / "nodes.toml"
-    path.write_text(
-        "".join(
-            f'[[node]]\nname = "n{i}"\naddress = "10.0.0.{i}"\nhardware = "{machine}"\n'
-            for i, machine in enumerate(machines)
-        ),
-        encoding="utf-8",
-    )
-    return path
+    nodes = [(f"n{i}", f"10.0.0.{i}", machine) for i, machine in enumerate(machines)]
+    return write_nodes(folder / "nodes.toml", *nodes)
 
 
 @pytest.mark.parametrize(

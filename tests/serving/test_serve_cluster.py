@@ -1,5 +1,6 @@
 """A model over several machines: workers that are started, compared with the plan, and ended."""
 
+import json
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from hakaru.planning.fit import fit
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_cluster import serve_cluster
 from hakaru.serving.workers import Workers, workers_of
+from hakaru.testing import tiny_shape, write_header_only
 from network_namespaces import two_machines
 from ssh_stand_in import SSH, program, ssh_that_stays_here, sshd
 
@@ -238,12 +240,47 @@ def test_a_worker_on_the_network_is_named_as_such(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "words", ["--private", "--memory 4GiB", "--dry-run", "-ngl 3", "--idle 9m"]
+    "words", ["--private", "--memory 4GiB", "--generate systemd", "-ngl 3", "--idle 9m"]
 )
 def test_what_one_machine_has_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Said before anything is started."""
     assert run(["serve", "x.gguf", "--cluster", "cluster.toml", *words.split()]) == 2
     assert "cluster" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_is_started_where(
+    native: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands and the weights that travel, by the plan; nothing is started."""
+    file = cluster_file(tmp_path, "127.0.0.1", "192.0.2.7", "127.0.0.2", ssh="far", ports=(7, 8))
+    command = ["serve", str(tiny), "--cluster", str(file), "-c", "256", "--dry-run"]
+    assert run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    far, here = told["workers"]
+    plan = fit(tiny, cluster=file, source="computed", n_ctx=256)
+    assert [far["weights_bytes"], here["weights_bytes"]] == [
+        share.weights_bytes for share in plan.placement.shares
+    ]
+    assert far["command"][0] == "ssh"
+    assert f"{far['endpoint']}:127.0.0.1:7" in far["command"]
+    assert far["command"][-2:] == ["far", "hakaru cluster worker --json --port 7"]
+    assert (here["node"], here["endpoint"]) == ("n1", "127.0.0.1:8")
+    server = told["command"]
+    assert server[server.index("--rpc") + 1] == f"{far['endpoint']},127.0.0.1:8"
+    assert rpc_servers() == []
+    assert run(command) == 0
+    assert "For n0, which gets" in (out := capsys.readouterr().out)
+    assert "Dry run: nothing was loaded." in out
+
+
+def test_a_dry_run_of_what_does_not_fit_says_so(
+    native: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the exit code of fit."""
+    big = write_header_only(tmp_path / "big.gguf", tiny_shape(n_layer=64, n_embd=16384, n_ff=65536))
+    file = cluster_file(tmp_path, "127.0.0.1", "192.0.2.7")
+    assert run(["serve", str(big), "--cluster", str(file), "--dry-run"]) == 3
+    assert "does not fit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["--type Q8_0", "--dry-run", "-o x", "--json", "--programs /x"])

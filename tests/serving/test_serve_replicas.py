@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from clusters_made import PAIR
 from hakaru.deploying import vllm_processes
 from hakaru.deploying.deploy import deploy
 from hakaru.errors import EngineRefused, MachineError, NodeUnready, WorkerLost
@@ -28,17 +29,6 @@ from hakaru.vllm.vllm_fit import VllmFit
 from ports import free_port
 from ssh_stand_in import program, ssh_that_stays_here, sshd
 
-NODES = """
-[[node]]
-name = "one"
-address = "127.0.0.1"
-hardware = "3GiB RAM"
-
-[[node]]
-name = "two"
-address = "{address}"
-hardware = "3GiB RAM"
-"""
 SHARED = Path("/dev/shm")
 HALVES = Parallel(pp=2)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux alone")
@@ -50,7 +40,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.cluster = folder / "cluster.toml"
-        self.cluster.write_text(NODES.format(address="127.0.0.2"))
+        self.cluster.write_text(PAIR.format(address="127.0.0.2"))
 
     def serve(
         self, *, restart: bool = False, parallel: Parallel = HALVES
@@ -224,7 +214,7 @@ def test_a_port_that_somebody_has_is_refused_before_anything_starts(site: Site) 
 def test_ranks_elsewhere_are_started_over_ssh(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the greeting knows that prompts leave this machine."""
     ssh_that_stays_here(site.folder / "bin", monkeypatch)
-    site.cluster.write_text(NODES.format(address="192.0.2.7"))
+    site.cluster.write_text(PAIR.format(address="192.0.2.7"))
     with site.serve() as serving:
         assert answer(serving) == " Paris"
         assert serving.leave == ("two",)
@@ -241,7 +231,7 @@ def test_a_session_that_is_cut_leaves_nothing_there(
         client.kill()
 
     with sshd(site.folder, monkeypatch) as host:
-        site.cluster.write_text(NODES.format(address="192.0.2.7") + f'ssh = "{host}"\n')
+        site.cluster.write_text(PAIR.format(address="192.0.2.7") + f'ssh = "{host}"\n')
         with pytest.raises(WorkerLost, match=r"^two: vllm-0 ended"):
             site.lose(cut)
 
@@ -251,7 +241,7 @@ def test_a_replica_elsewhere_is_reached_through_a_tunnel(
 ) -> None:
     """Over a real sshd; the head is too small to hold one."""
     with sshd(site.folder, monkeypatch) as host:
-        nodes = NODES.format(address="192.0.2.7").replace("3GiB", "1GiB", 1)
+        nodes = PAIR.format(address="192.0.2.7").replace("3GiB", "1GiB", 1)
         site.cluster.write_text(nodes + f'ssh = "{host}"\n')
         (site.folder / "kv_tokens").write_text(f"{site.pool(Parallel()):,}")
         with site.serve(parallel=Parallel()) as serving:

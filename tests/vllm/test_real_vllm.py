@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 import psutil
 import pytest
 
+from clusters_made import PAIR
 from hakaru.hardware.machine import Device
 from hakaru.models.model import Model, read_language_model
 from hakaru.models.sources.find import find_model
@@ -72,17 +73,6 @@ QUANTIZED = {
 """As published checkpoints state it."""
 CARD = Device(vendor="other", name="a large card", total_bytes=2**41, free_bytes=None)
 RAM = Device(vendor="other", name="RAM", total_bytes=2**41, free_bytes=None)
-NODES = """
-[[node]]
-name = "one"
-address = "127.0.0.1"
-hardware = "3GiB RAM"
-
-[[node]]
-name = "two"
-address = "127.0.0.2"
-hardware = "3GiB RAM"
-"""
 PROMPT = "The capital of France is"
 
 
@@ -184,7 +174,7 @@ def test_two_nodes_answer_as_one_and_hold_what_the_plan_says(
     that a node is lost, which vLLM's own `/health` does not tell.
     """
     nodes = tmp_path / "cluster.toml"
-    nodes.write_text(NODES, encoding="utf-8")
+    nodes.write_text(PAIR.format(address="127.0.0.2"), encoding="utf-8")
     answers = list[str]()
     for pp in (1, 2):
         plan = fit_vllm(embedded, cluster=nodes, n_ctx=1024, users=4, parallel=Parallel(pp=pp))

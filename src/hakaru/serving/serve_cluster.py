@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from hakaru.clusters.cluster import Cluster
 from hakaru.clusters.cluster_file import read_cluster
 from hakaru.clusters.links import check_head
+from hakaru.engine.server import server_command
 from hakaru.errors import EngineDied
-from hakaru.evaluation.served import check_laid_out
+from hakaru.evaluation.served import check_laid_out, laid_out
 from hakaru.language import listed, say
 from hakaru.memory.context import Context
 from hakaru.models.sources.find import Reference
@@ -27,7 +29,7 @@ from hakaru.planning.shares import MOST_IN_A_SPLIT
 from hakaru.planning.to_load import NothingLoaded
 from hakaru.serving.entrance import ON_THIS_MACHINE, Entrance
 from hakaru.serving.origins import origin_of
-from hakaru.serving.serve import to_serve
+from hakaru.serving.serve import ToServe, to_serve
 from hakaru.serving.serve_at import (
     Address,
     Pages,
@@ -43,6 +45,68 @@ from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.serving.workers import Workers, workers_of
 from hakaru.session import Session
 from hakaru.units import format_bytes
+
+
+class OverCluster(NamedTuple):
+    """What is to be served over a cluster, and how."""
+
+    nodes: Cluster  # those that llama.cpp divides it among
+    what: ToServe
+    plan: Fit
+
+
+def over_cluster(
+    model: Reference,
+    cluster: Path,
+    session: Session,
+    *,
+    chat_template: str | None = None,
+    alias: str | None = None,
+    **context: Unpack[Context],
+) -> OverCluster:
+    """What `serve_cluster` serves; nothing is started. Raises what `fit` raises, Misuse where the
+    head is another machine, and NothingLoaded.
+    """
+    nodes = read_cluster(cluster).first(MOST_IN_A_SPLIT)
+    check_head(nodes, cluster)
+    what = to_serve(model, chat_template, session, alias=alias, private=False, **context)
+    plan = fit(what.model, cluster=cluster, session=session, **context)
+    if plan.verdict == "does_not_fit":
+        raise NothingLoaded(plan)
+    return OverCluster(nodes, what, plan)
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """A program that the head starts."""
+
+    node: str  # on which it runs
+    command: list[str]  # as the head types it
+    endpoint: str | None = None  # at which the head reaches a worker; None: it is the server
+    weights_bytes: int = 0  # that travel to a worker
+
+
+def starts_over(over: OverCluster, *, trust_network: bool) -> list[Start]:
+    """What `serve_cluster` would start, the server last. Raises EngineMissing where the build that
+    serves cannot use workers.
+    """
+    nodes, what, plan = over
+    with workers_of(nodes, trust_network=trust_network) as workers:
+        mode = laid_out(plan, replace(what.mode, rpc=workers.endpoints, speculation=None))
+    sent = _sent(nodes, plan)
+    path, settings = what.model.path, plan.settings
+    command = server_command(path, settings, socket=Path("FOLDER/SOCKET"), mode=mode)
+    return [
+        *(
+            Start(
+                node=worker.node.name,
+                endpoint=worker.endpoint,
+                weights_bytes=sent.get(worker.node.name, 0),
+                command=worker.command,
+            )
+            for worker in workers.all
+        ),
+        Start(node=nodes.head.name, command=command),
+    ]
 
 
 @contextmanager
@@ -72,12 +136,9 @@ def serve_cluster(
     behind, EngineRefused where the model lies otherwise than planned, and WorkerLost.
     """
     session = session or Session.here(keeps=False)
-    nodes = read_cluster(cluster).first(MOST_IN_A_SPLIT)
-    check_head(nodes, cluster)
-    what = to_serve(model, chat_template, session, alias=alias, private=False, **context)
-    plan = fit(what.model, cluster=cluster, session=session, **context)
-    if plan.verdict == "does_not_fit":
-        raise NothingLoaded(plan)
+    nodes, what, plan = over_cluster(
+        model, cluster, session, chat_template=chat_template, alias=alias, **context
+    )
     if plan.joined and plan.joined.alone:
         session.warn(plan.joined.reason)
     files = files_loaded(what.model, what.mode)
@@ -106,14 +167,19 @@ def serve_cluster(
 
 def _travelling(nodes: Cluster, plan: Fit) -> str:
     """What is sent before the first answer, and to whom."""
-    owners = nodes.rpc_devices()
-    sent = dict[str, int]()
-    for node, share in zip(owners, plan.placement.shares, strict=False):
-        sent[node.name] = sent.get(node.name, 0) + share.weights_bytes
+    sent = _sent(nodes, plan).items()
     return say(
         "Weights travel to the workers first: {parts}.",
-        parts=listed(f"{name} {format_bytes(size)}" for name, size in sent.items()),
+        parts=listed(f"{name} {format_bytes(size)}" for name, size in sent),
     )
+
+
+def _sent(nodes: Cluster, plan: Fit) -> dict[str, int]:
+    """Bytes of weights that travel to each worker."""
+    sent = dict[str, int]()
+    for node, share in zip(nodes.rpc_devices(), plan.placement.shares, strict=False):
+        sent[node.name] = sent.get(node.name, 0) + share.weights_bytes
+    return sent
 
 
 def _loaded(

@@ -9,7 +9,7 @@ another version is refused before any weights travel.
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
@@ -47,14 +47,16 @@ class Worker:
         """Return when the worker answers at `endpoint`. Raises NodeError."""
         if self._session:
             self._end(self._session, 0)
-        words = ["cluster", "worker", "--json", "--port", str(self.node.port)]
-        if self._trusts:
-            words += ["--host", self.node.address, "--trust-network"]
-        self._session = NodeSession(self._command(words))
+        self._session = NodeSession(self.command)
         self.facts = self._hello(self._session)
         self._check(self.facts)
 
-    def _command(self, words: Sequence[str]) -> list[str]:
+    @property
+    def command(self) -> list[str]:
+        """What starts it, and carries the way to it."""
+        words = ["cluster", "worker", "--json", "--port", str(self.node.port)]
+        if self._trusts:
+            words += ["--host", self.node.address, "--trust-network"]
         if self._is_here:
             return [sys.executable, "-P", "-m", "hakaru", *words]
         tunnel = ["-L", f"{self.endpoint}:{HOST}:{self.node.port}"] if not self._trusts else []
@@ -153,17 +155,17 @@ class Workers:
     """All workers of a cluster."""
 
     def __init__(self, cluster: Cluster, *, trust_network: bool) -> None:
-        self._all = [Worker(node, trust_network=trust_network) for node in cluster.workers]
+        self.all = [Worker(node, trust_network=trust_network) for node in cluster.workers]
         self._stops = threading.Event()
 
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Where llama-server, on the head, reaches each."""
-        return tuple(worker.endpoint for worker in self._all)
+        return tuple(worker.endpoint for worker in self.all)
 
     def lost(self) -> list[Worker]:
         """Those that have ended."""
-        return [worker for worker in self._all if not worker.is_up]
+        return [worker for worker in self.all if not worker.is_up]
 
     def start(self, on_lost: Callable[[], None]) -> None:
         """Start those that are not up, all at the same time; `on_lost` is called when one of them
@@ -183,9 +185,9 @@ class Workers:
     def stop(self) -> None:
         """End all of them. Raises NodeError for those that may still run."""
         self._stops.set()
-        with impatient_pool(max(1, len(self._all))) as pool:
-            gone = list(pool.map(Worker.stop, self._all))
-        if left := [w for w, is_gone in zip(self._all, gone, strict=True) if not is_gone]:
+        with impatient_pool(max(1, len(self.all))) as pool:
+            gone = list(pool.map(Worker.stop, self.all))
+        if left := [w for w, is_gone in zip(self.all, gone, strict=True) if not is_gone]:
             raise NodeError(
                 "a worker may still run on {nodes}; look there, and end it: {command}",
                 nodes=listed(worker.node.name for worker in left),

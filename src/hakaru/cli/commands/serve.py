@@ -9,12 +9,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, cast
 
+from msgspec.structs import asdict
+
 from hakaru.cli.called import given
 from hakaru.cli.next_steps import after_dry_run, english_only, words_typed
 from hakaru.cli.options import BackendOptions, ContextOptions, HandOptions, ServingOptions
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.service_unit import absolute, how_to_start, service_unit, stops_within_s
+from hakaru.cli.tell.cluster import print_starts
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
@@ -30,7 +33,7 @@ from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.port import DEFAULT_PORT
 from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving
-from hakaru.serving.serve_cluster import serve_cluster
+from hakaru.serving.serve_cluster import over_cluster, serve_cluster, starts_over
 from hakaru.session import Session
 
 OF_ADDRESS: Final = frozenset(
@@ -170,11 +173,13 @@ def _over_cluster(
             "over a cluster hakaru chooses threads, layers and memory, nothing guesses ahead, and "
             "the engine must reach its workers; leave such options out."
         )
-    if options.generate or options.dry_run or options.are_several:
+    if options.generate or options.are_several:
         raise Misuse(
             "`cluster` is for one model that is served now; see the plan: {command}",
             command=pasted("hakaru", "fit", options.models[0], "--cluster", cluster),
         )
+    if options.dry_run:
+        return _plan_over_cluster(options, cluster, session)
     serving = serve_cluster(
         options.models[0],
         cluster,
@@ -191,6 +196,28 @@ def _over_cluster(
         **options.as_context(),
     )
     return stay(serving, has_pages=pages is not None, drain_s=options.drain)
+
+
+def _plan_over_cluster(options: ServeOptions, cluster: Path, session: Session) -> int:
+    """Tell what would be started on which node; nothing is."""
+    over = over_cluster(
+        options.models[0],
+        cluster,
+        session,
+        chat_template=options.chat_template,
+        alias=options.alias,
+        **options.as_context(),
+    )
+    *workers, server = starts_over(over, trust_network=options.trust_network)
+    if options.json:
+        told = {"command": server.command, "workers": [asdict(worker) for worker in workers]}
+        print_json({"schema": "hakaru.serve/1", **told, "fit": over.plan.as_json()})
+        return 0
+    print_fit(over.plan, [])
+    print_starts(workers, server)
+    print_text(say("Dry run: nothing was loaded."))
+    next_step(after_dry_run())
+    return 0
 
 
 def _several(

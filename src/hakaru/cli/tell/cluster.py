@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from hakaru.cli.output import print_text, show_table, warn
+from hakaru.cli.paste import pasted
 from hakaru.cli.table import Column, Table
+from hakaru.cli.wrapping import whole
 from hakaru.clusters.links import CheckedLink
 from hakaru.clusters.nodes import ProbedNode
 from hakaru.hardware.machine import Machine
 from hakaru.language import listed, say
+from hakaru.serving.serve_cluster import Start
 from hakaru.units import format_bytes
 
 
@@ -33,13 +36,28 @@ def _has(machine: Machine) -> str:
     return listed([*devices, f"{format_bytes(machine.memory.total_bytes)} RAM"])
 
 
+def print_starts(workers: Sequence[Start], server: Start) -> None:
+    """Each worker with the weights that travel to it, and then the server."""
+    for one in workers:
+        print_text(
+            say(
+                "For {node}, which gets {bytes}: {command}",
+                node=one.node,
+                bytes=format_bytes(one.weights_bytes),
+                command=whole(pasted(*one.command)),
+            )
+        )
+    command = whole(pasted(*server.command))
+    print_text(say("On {node}: {command}", node=server.node, command=command))
+
+
 def print_links(links: Sequence[CheckedLink]) -> None:
     """One row for each worker, and below the table why one was not reached."""
     columns = [
         Column(say("worker"), left=True),
         Column(say("round trip")),
         Column(say("bandwidth")),
-        Column(say("source"), left=True, below=1),
+        Column(say("where from"), left=True, below=1),
     ]
     show_table(Table(columns, [_row(one) for one in links]))
     for one in links:
