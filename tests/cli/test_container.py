@@ -1,6 +1,7 @@
 """The command line of `serve` in a container: what it may do there, and what checkers say of it."""
 
 import configparser
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
+from hakaru.cli.container import _mount
 from hakaru.testing import write_tiny_llama
 
 pytestmark = pytest.mark.usefixtures("no_engine")
@@ -33,7 +35,8 @@ def printed(capsys: pytest.CaptureFixture[str], kind: str, *options: str) -> str
 
 def test_compose_locks_the_server_in(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Read-only, without capabilities, as nobody's root, with the plan's memory, on a network
-    without a way out; the door alone is published, at this machine; nothing is interpolated.
+    without a way out; the door alone is published, at this machine; nothing is interpolated. What
+    hakaru keeps outlives the container, and each of both tells whether it is well.
     """
     Path("t.jinja").write_text("{{ messages }}")
     text = printed(capsys, "compose", "--chat-template", "t.jinja", "--drain", "30s")
@@ -43,10 +46,11 @@ def test_compose_locks_the_server_in(model: Path, capsys: pytest.CaptureFixture[
         assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service["user"].startswith("0")
+        assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-c"]
     assert file["networks"]["inside"] == {"internal": True}
     assert server["networks"] == ["inside"] and "ports" not in server
     assert door["ports"] == ["127.0.0.1:8600:8600"]
-    assert door["command"][-2:] == ["TCP-LISTEN:8600,fork,reuseaddr", "TCP:hakaru:8600"]
+    assert door["command"] == ["TCP-LISTEN:8600,fork,reuseaddr", "TCP:hakaru:8600"]
     inside = [word.replace("$$", "$") for word in server["command"]]
     assert inside[:2] == ["serve", str(model)] and str(Path("t.jinja").absolute()) in inside
     assert inside[-8:] == [
@@ -54,6 +58,8 @@ def test_compose_locks_the_server_in(model: Path, capsys: pytest.CaptureFixture[
         "/run/secrets/hakaru-keys", "--no-private",
     ]  # fmt: skip
     mounts = {m["target"].replace("$$", "$"): m for m in server["volumes"]}
+    kept = mounts.pop("/home/hakaru")
+    assert kept["type"] == "volume" and kept["source"] in file["volumes"]
     assert set(mounts) == {str(model), str(Path("t.jinja").absolute())}
     assert all(mount["read_only"] for mount in mounts.values())
     assert 2**29 < server["mem_limit"] < 2**30 and server["stop_grace_period"] == "50s"
@@ -86,8 +92,13 @@ def test_quadlet_is_a_unit_that_podman_reads(
     assert container["Exec"].startswith(f'serve "{tmp_path}/my 100%% $$model.gguf" --context 512')
     assert container["PublishPort"] == "127.0.0.1:9000:8600"
     assert [container[lock] for lock in ("ReadOnly", "NoNewPrivileges")] == ["true", "true"]
-    assert container["DropCapability"] == "all" and container["Mount"].endswith("readonly=true")
-    assert "--memory=" in container["PodmanArgs"] and "/health" in container["HealthCmd"]
+    assert container["DropCapability"] == "all" and container["Volume"].endswith(":/home/hakaru")
+    mounted = '"type=bind,source={0},destination={0},readonly=true"'
+    assert container["Mount"] == mounted.format(f"{tmp_path}/my 100%% $$model.gguf")
+    assert all(f"PodmanArgs=--{word}=" in text for word in ("memory", "security-opt"))
+    check = json.loads(container["HealthCmd"])
+    assert check[:2] == ["python", "-c"] and "/health" in check[2] and "'" in check[2]
+    assert "--no-private" not in container["Exec"]
     generator = shutil.which("quadlet", path="/usr/libexec/podman:/usr/lib/podman")
     if generator is None:
         pytest.skip("Podman's generator is not installed: Podman 4.4 or later")
@@ -98,6 +109,51 @@ def test_quadlet_is_a_unit_that_podman_reads(
         env=os.environ | {"QUADLET_UNIT_DIRS": str(tmp_path / "units")},
     )  # fmt: skip
     assert done.returncode == 0 and "podman run" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("a b", "source={}/a b.gguf"),
+        ("a,b", '\\"source={}/a,b.gguf\\"'),
+        ("100%", "source={}/100%%.gguf"),
+    ],
+)
+def test_a_mount_is_one_word_of_csv(tmp_path: Path, name: str, field: str) -> None:
+    """Podman's generator takes it apart at blanks, and Podman at commas."""
+    line = _mount(tmp_path / f"{name}.gguf")
+    assert f",{field.format(tmp_path)}," in line and line.startswith("Mount=")
+    assert line[6] == line[-1] == '"'
+
+
+def test_podman_waits_as_long_as_answers_may_go_on(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By itself it kills after ten seconds, whatever the unit says; and systemd waits longer."""
+    text = printed(capsys, "quadlet", "--drain", "60s")
+    assert "PodmanArgs=--stop-timeout=80\n" in text and "TimeoutStopSec=90\n" in text
+    assert "SuccessExitStatus=130\n" in text
+
+
+def test_a_container_of_root_s_has_another_user(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Podman keeps the person's own number only where no root started it."""
+    for user, inside, is_kept in ((0, 10001, False), (1000, 1000, True)):
+        monkeypatch.setattr("os.getuid", lambda user=user: user)
+        monkeypatch.setattr("os.getgid", lambda user=user: user)
+        text = printed(capsys, "quadlet")
+        assert f"\nUser={inside}\nGroup={inside}\n" in text
+        assert ("\nUserNS=keep-id\n" in text) is is_kept
+
+
+def test_isolation_inside_is_podman_s_alone(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Docker forbids what bubblewrap does, so that `--private` would never start there."""
+    assert "--private" in printed(capsys, "quadlet", "--private")
+    assert run(["serve", NAME, "--private", "--generate", "compose"]) == 2
+    assert "Docker" in capsys.readouterr().err
 
 
 def test_compose_s_own_reader_takes_it(

@@ -2,14 +2,17 @@
 container.
 
 No image of hakaru is published, so the image is built from what this hakaru was installed from
-(PEP 610). Inside, user namespaces are usually forbidden, and so is bubblewrap: there the container
-is the isolation. It runs as the person who typed, never as root, with no writable files but its own
-folder in memory, no capability, the model read-only, and the memory of the plan. A container whose
-port is published has a network, on which nothing keeps it from asking out but HF_HUB_OFFLINE. So
-compose puts the server on an internal network, behind a door that forwards its port.
-Sources: the Compose Specification; podman-systemd.unit(5).
+(PEP 610). The container runs as the person who typed, never as root, with no capability, the model
+read-only, the memory of the plan, and a volume for what hakaru keeps: trusted hashes, what loads
+taught it, logs. A container whose port is published has a network, on which nothing keeps it from
+asking out but HF_HUB_OFFLINE. Docker forbids user namespaces inside, and so bubblewrap: there the
+server stands on an internal network, behind a door that forwards its port. Podman allows them, once
+/proc is not masked: there the engine has no network, and the gateway has one.
+Sources: the Compose Specification; podman-systemd.unit(5), podman-run(1); Docker's seccomp profile.
 """
 
+import csv
+import io
 import json
 import os
 import shlex
@@ -23,9 +26,10 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from hakaru.cli.service_unit import STOPPED_WHILE_LOADING
 from hakaru.deploying.compose_files import escaped
 from hakaru.deploying.manifest import as_yaml
-from hakaru.deploying.unit_words import literal, quoted
+from hakaru.deploying.unit_words import quoted
 from hakaru.language import say
 from hakaru.serving.port import DEFAULT_PORT
 
@@ -33,14 +37,23 @@ KEYS: Final = "/run/secrets/hakaru-keys"
 """Where the server finds its keys: a container's own address is not this machine's, so it demands
 one.
 """
+HOME: Final = "/home/hakaru"
+"""Of every user there: the image lets all write in it, and a new volume is made like it."""
 BESIDE: Final = 2**29
 """Bytes of memory for the gateway, beside the plan of the model."""
 SPARE: Final = 1.1
 """The plan is to fit the limit with the share that hakaru keeps free."""
+PODMAN_S: Final = 10
+"""Seconds for Podman itself, after the container had its time to end."""
 HEALTHY: Final = (
-    f"import urllib.request as r; r.urlopen('http://127.0.0.1:{DEFAULT_PORT}/health', timeout=5)"
+    "python",
+    "-c",
+    f"import urllib.request as r; r.urlopen('http://127.0.0.1:{DEFAULT_PORT}/health', timeout=5)",
 )
-"""The server is healthy once a token was generated, while the engine answers."""
+"""The server is healthy once a token was generated, while the engine answers. The door, too: it
+asks through itself. A check takes 0.05 s of a processor.
+"""
+CHECKED_EVERY: Final = "10s"
 
 
 class Contained(Struct, frozen=True, kw_only=True):
@@ -64,7 +77,7 @@ def limit_of(planned_bytes: int) -> int:
 def command_inside(words: Iterable[str]) -> tuple[str, ...]:
     """The words as the container runs them: without what is said of the address outside."""
     inside = ("--host", "0.0.0.0", "--insecure", "--port", str(DEFAULT_PORT))
-    return (*words, *inside, "--api-key-file", KEYS, "--no-private")
+    return (*words, *inside, "--api-key-file", KEYS)
 
 
 def containerfile() -> str:
@@ -73,9 +86,11 @@ def containerfile() -> str:
     return "\n".join(
         (
             f"FROM docker.io/library/python:{python}-slim",
-            "RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 socat",
+            "RUN apt-get update && \\",
+            "    apt-get install -y --no-install-recommends bubblewrap libgomp1 socat",
             *_installed(),
-            "ENV HOME=/home/hakaru HF_HUB_OFFLINE=1",
+            f"RUN mkdir -m 1777 {HOME}",
+            f"ENV HOME={HOME} HF_HUB_OFFLINE=1",
             "USER 10001",
             'ENTRYPOINT ["hakaru"]',
         )
@@ -129,6 +144,7 @@ def compose(contained: Contained) -> str:
         {"type": "bind", "source": str(file.resolve()), "target": str(file), "read_only": True}
         for file in contained.files
     ]
+    reads.append({"type": "volume", "source": "home", "target": HOME})
     build = {"context": str(context()), "dockerfile_inline": containerfile() + "\n"}
     locked = {
         "image": "localhost/hakaru",
@@ -137,29 +153,28 @@ def compose(contained: Contained) -> str:
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "restart": "unless-stopped",
+        "healthcheck": {
+            "test": ["CMD", *HEALTHY],
+            "interval": CHECKED_EVERY,
+            "timeout": "10s",
+            "start_period": "10m",
+        },
     }
     server = locked | {
         "build": build,
-        "command": list(contained.words),
+        "command": [*contained.words, "--no-private"],
         "networks": ["inside"],
-        "tmpfs": ["/home/hakaru:mode=1777", "/tmp"],
+        "tmpfs": ["/tmp"],
         "volumes": reads,
         "secrets": ["hakaru-keys"],
         "mem_limit": contained.memory_bytes,
         "memswap_limit": contained.memory_bytes,
         "stop_grace_period": f"{contained.stops_within_s}s",
-        "healthcheck": {
-            "test": ["CMD", "python", "-c", HEALTHY],
-            "interval": "30s",
-            "timeout": "10s",
-            "start_period": "10m",
-        },
     }
-    forward = ["-d0", f"TCP-LISTEN:{DEFAULT_PORT},fork,reuseaddr", f"TCP:hakaru:{DEFAULT_PORT}"]
     door = locked | {
-        "depends_on": {"hakaru": {"condition": "service_healthy"}},
+        "depends_on": ["hakaru"],
         "entrypoint": ["socat"],
-        "command": forward,
+        "command": [f"TCP-LISTEN:{DEFAULT_PORT},fork,reuseaddr", f"TCP:hakaru:{DEFAULT_PORT}"],
         "networks": ["inside", "outside"],
         "ports": [f"{_published(contained.host)}:{contained.port}:{DEFAULT_PORT}"],
     }
@@ -167,6 +182,7 @@ def compose(contained: Contained) -> str:
         "name": "hakaru",
         "services": {"hakaru": server, "door": door},
         "networks": {"inside": {"internal": True}, "outside": {}},
+        "volumes": {"home": {}},
         "secrets": {"hakaru-keys": {"file": str(contained.keys.absolute())}},
     }
     return "\n".join(
@@ -188,9 +204,10 @@ def quadlet(contained: Contained) -> str:
     keys, limit = KEYS.rpartition("/")[2], contained.memory_bytes
     return "\n".join(
         (
-            "# The container has a network, since its port is published: hakaru asks nothing out,",
-            "# but nothing keeps it from asking. The image has the engine for processors; build it",
-            f"# by the file that --generate containerfile prints, in {context()}",
+            "# The gateway has a network, since its port is published: it asks nothing out, but",
+            "# nothing keeps it from asking. The engine has none where bubblewrap may work. The",
+            "# image has the engine for processors; build it by the file that --generate",
+            f"# containerfile prints, in {context()}",
             "[Unit]",
             f"Description=hakaru serves {contained.model.replace('%', '%%')}",
             "",
@@ -199,22 +216,28 @@ def quadlet(contained: Contained) -> str:
             f"Exec={' '.join(map(quoted, contained.words))}",
             f"PublishPort={_published(contained.host)}:{contained.port}:{DEFAULT_PORT}",
             *mounts,
+            f"Volume=hakaru-home:{HOME}",
             f"Secret={keys},type=mount,mode=0444",
-            "UserNS=keep-id",
-            f"User={os.getuid() or 10001}",
+            *(["UserNS=keep-id"] if os.getuid() else []),  # only of a person's own containers
+            *map("=".join, zip(("User", "Group"), _user().split(":"), strict=True)),
             "ReadOnly=true",
-            "Tmpfs=/home/hakaru:mode=1777",
             "DropCapability=all",
             "NoNewPrivileges=true",
             f"PodmanArgs=--memory={limit} --memory-swap={limit}",
-            f'HealthCmd=python -c "{HEALTHY}"',
-            "HealthInterval=30s",
+            "# bubblewrap makes a /proc of its own, which no masked one allows",
+            "PodmanArgs=--security-opt=unmask=/proc/*",
+            f"PodmanArgs=--stop-timeout={contained.stops_within_s}",
+            # a list, since the generator cuts off a quotation mark at the end
+            f"HealthCmd={json.dumps(HEALTHY)}",
+            f"HealthInterval={CHECKED_EVERY}",
             "HealthTimeout=10s",
             "HealthStartPeriod=10m",
             "",
             "[Service]",
             "Restart=on-failure",
-            f"TimeoutStopSec={contained.stops_within_s}",
+            "RestartSec=5",
+            f"TimeoutStopSec={contained.stops_within_s + PODMAN_S}",
+            *STOPPED_WHILE_LOADING,
             "",
             "[Install]",
             "WantedBy=default.target",
@@ -223,7 +246,11 @@ def quadlet(contained: Contained) -> str:
 
 
 def _mount(file: Path) -> str:
-    return f"Mount={literal(f'type=bind,source={file.resolve()},destination={file},readonly=true')}"
+    """A file, read-only, under its own name: one word, in which Podman reads the fields of CSV."""
+    text = io.StringIO()
+    fields = ("type=bind", f"source={file.resolve()}", f"destination={file}", "readonly=true")
+    csv.writer(text, lineterminator="").writerow(fields)
+    return f"Mount={quoted(text.getvalue())}"
 
 
 def how_to_build() -> str:

@@ -14,6 +14,10 @@ from hakaru.language import say
 
 STOPPING_S: Final = 20
 """Seconds that a service has to end, beside those for answers on their way."""
+STOPPED_WHILE_LOADING: Final = (
+    "# stopped while the model was still being loaded",
+    "SuccessExitStatus=130",
+)
 
 
 def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
@@ -32,8 +36,7 @@ def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
             "RestartSec=5",
             "KillMode=mixed",
             f"TimeoutStopSec={stops_within_s(drain_s)}",
-            "# stopped while the model was still being loaded",
-            "SuccessExitStatus=130",
+            *STOPPED_WHILE_LOADING,
             "",
             "[Install]",
             "WantedBy=default.target",

@@ -37,7 +37,7 @@ from hakaru.serving.serve_cluster import over_cluster, serve_cluster, starts_ove
 from hakaru.session import Session
 
 OF_ADDRESS: Final = frozenset(
-    ("--generate", "--host", "--port", "--api-key-file", "--insecure", "--private", "--tls-key")
+    ("--generate", "--host", "--port", "--api-key-file", "--insecure", "--tls-key")
 )
 """Options that a container has its own values for."""
 OF_BACKENDS: Final = frozenset(
@@ -413,6 +413,11 @@ def _print_container(options: ServeOptions, session: Session) -> int:
 
     if options.tls_cert:
         raise Misuse("`tls_cert` is not for a container; put TLS before its published port.")
+    if options.generate == "compose" and options.private is not None:
+        raise Misuse(
+            "Docker lets nothing isolate itself inside a container: there the network without a "
+            "way out is what keeps the server private; leave `private` out, or generate quadlet."
+        )
     if options.generate == "containerfile":
         print(container.containerfile())
         print_aside(container.how_to_build())
