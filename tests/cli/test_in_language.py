@@ -83,7 +83,7 @@ KEPT = {
     *("chat", "code", "reasoning", "rag", "vision", "embedding", "tool", "use", "any", "open"),
     *("errors", "stop", "ssh", "cluster", "toml", "hardware", "serve"),
     *("rpc", "systemd", "PATH", "vllm", "vLLM", "compose", "ray", "kubernetes"),
-    *("bf", "fp", "awq", "gptq"),
+    *("bf", "fp", "awq", "gptq", "mxfp"),
     *("small", "medium", "large", "model", "catalog", "choose", "JPY", "kWh", "W"),
 }
 """Names and values that are typed as they are, or that have no Japanese."""

@@ -23,6 +23,7 @@ from hakaru.errors import EngineRefused, MachineError, NodeUnready, WorkerLost
 from hakaru.serving import ranks
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_replicas import serve_replicas
+from hakaru.session import Session
 from hakaru.vllm import launch
 from hakaru.vllm.parallel import Parallel
 from hakaru.vllm.vllm_fit import VllmFit
@@ -43,12 +44,13 @@ class Site:
         self.cluster.write_text(PAIR.format(address="127.0.0.2"))
 
     def serve(
-        self, *, restart: bool = False, parallel: Parallel = HALVES
+        self, *, restart: bool = False, parallel: Parallel = HALVES, session: Session | None = None
     ) -> AbstractContextManager[Serving]:
         """The embedded model, half of its layers on each node."""
         return serve_replicas(
             "smollm2-135m-instruct", self.cluster, users=4, n_ctx=1024, weights="/checkpoint",
             parallel=parallel, trust_network=True, restart=restart, port=self.port,
+            session=session,
         )  # fmt: skip
 
     def pool(self, parallel: Parallel) -> int:
@@ -174,7 +176,17 @@ def test_a_keeper_that_is_killed_leaves_nothing_either(site: Site) -> None:
         Path(path.read_text().split()[1]).unlink(missing_ok=True)  # nobody knew what was before
 
 
-def test_another_pool_than_planned_is_refused(site: Site) -> None:
+def test_a_larger_pool_than_planned_is_told(site: Site) -> None:
+    """It harms nobody: the answer comes, and a sentence names both."""
+    planned = int((site.folder / "kv_tokens").read_text().replace(",", ""))
+    (site.folder / "kv_tokens").write_text(f"{planned * 2:,}")
+    told = list[str]()
+    with site.serve(session=Session.here(keeps=False, warn=told.append)) as serving:
+        assert answer(serving)
+    assert any(f"{planned * 2:,} tokens, more than the {planned:,}" in line for line in told), told
+
+
+def test_a_smaller_pool_than_planned_is_refused(site: Site) -> None:
     """Beyond 3%."""
     planned = int((site.folder / "kv_tokens").read_text().replace(",", ""))
     (site.folder / "kv_tokens").write_text(f"{planned * 96 // 100:,}")

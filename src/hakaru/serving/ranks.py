@@ -23,7 +23,7 @@ from hakaru.deploying.node_process import Process
 from hakaru.deploying.token_probe import token_probe
 from hakaru.engine.process import how_it_ended
 from hakaru.errors import EngineRefused, NodeError, NodeUnready, WorkerLost
-from hakaru.language import listed
+from hakaru.language import listed, say
 from hakaru.pool import impatient_pool
 from hakaru.serving.node_session import NodeSession
 
@@ -35,7 +35,7 @@ TOKEN_WITHIN_S: Final = 300.0
 """From its KV cache to its first token."""
 PROBE_S: Final = 30
 NEAR: Final = 0.03
-"""By which part the KV cache may be another one than planned."""
+"""By which part the KV cache may be smaller than planned; a larger one is told beyond it."""
 _POOL: Final = re.compile(r"KV cache size: ([\d,]+) tokens")
 _KEPT_LINES: Final = 40
 
@@ -156,10 +156,17 @@ class RankGroup:
     """The ranks of one replica, the first of which has the server, and the tunnel to it."""
 
     def __init__(
-        self, ranks: Sequence[Rank], *, url: str, model: str, planned: int, place: int
+        self,
+        ranks: Sequence[Rank],
+        *,
+        url: str,
+        model: str,
+        planned: int,
+        place: int,
+        note: Callable[[str], None],
     ) -> None:
         self.ranks, self.url, self._model, self._planned = ranks, url, model, planned
-        self.place = place
+        self.place, self._note = place, note
         self._pool_at: float | None = None  # when its KV cache was told of
 
     def start(self) -> None:
@@ -174,7 +181,7 @@ class RankGroup:
 
     def gives_token(self) -> bool:
         """Whether it does by now. Raises NodeError or WorkerLost where a rank has ended, and
-        EngineRefused where the KV cache is another one than planned, or nothing comes any more.
+        EngineRefused where the KV cache is smaller than planned, or nothing comes any more.
         """
         if lost := self.lost():
             raise lost.loss()
@@ -192,14 +199,26 @@ class RankGroup:
         return True
 
     def _check_pool(self, found: int) -> None:
-        if abs(found - self._planned) > NEAR * self._planned:
+        """A smaller pool has no place for the users of the plan; a larger one is only told."""
+        node = self.ranks[0].process.node.name
+        if found < (1 - NEAR) * self._planned:
             raise EngineRefused(
-                "{node}: vLLM has a KV cache of {found:,} tokens, planned were {planned:,}; this "
-                "is a fault of the plan or of the engine. The files, which compare nothing, are "
-                "written without `run`.",
-                node=self.ranks[0].process.node.name,
+                "{node}: vLLM has a KV cache of {found:,} tokens, planned were {planned:,}; so the "
+                "users do not go in as planned. The files, which compare nothing, are written "
+                "without `run`.",
+                node=node,
                 found=found,
                 planned=self._planned,
+            )
+        if found > (1 + NEAR) * self._planned:
+            self._note(
+                say(
+                    "{node}: vLLM has a KV cache of {found:,} tokens, more than the {planned:,} of "
+                    "the plan.",
+                    node=node,
+                    found=found,
+                    planned=self._planned,
+                )
             )
 
     def _check_silence(self, since: float, within_s: float) -> None:

@@ -54,7 +54,7 @@ def serve_replicas(
     `deploy` has the arguments; `port` and `pages` are the gateway's. A rank that is lost ends all,
     or with `restart` all ranks of its replica begin again. Raises what `deploy` raises, NodeError
     for a node that cannot be used or a rank that stays behind, EngineRefused where the KV cache
-    differs from the plan or no token comes, WorkerLost, and Interrupted for Ctrl-C before all
+    is smaller than planned or no token comes, WorkerLost, and Interrupted for Ctrl-C before all
     answer.
     """
     session = session or Session.here(keeps=False)
@@ -66,7 +66,7 @@ def serve_replicas(
     nodes = bundle.fit.cluster
     check_head(nodes, cluster)
     with listening(port, ON_THIS_MACHINE) as (listener, log):
-        groups = _groups(bundle, bundle.fit, log.engine)
+        groups = _groups(bundle, bundle.fit, log.engine, session)
         for group in groups:
             bound_socket(int(group.url.rpartition(":")[2])).close()  # nobody else answers there
         replicas = Replicas(bundle.model, groups, session, restarts=restart)
@@ -86,7 +86,9 @@ def serve_replicas(
         raise replicas.failure
 
 
-def _groups(bundle: Bundle, plan: VllmFit, on_line: Callable[[str], None]) -> list[RankGroup]:
+def _groups(
+    bundle: Bundle, plan: VllmFit, on_line: Callable[[str], None], session: Session
+) -> list[RankGroup]:
     """The processes of each replica."""
     planned = [
         placed.option.replica.kv_tokens
@@ -101,6 +103,7 @@ def _groups(bundle: Bundle, plan: VllmFit, on_line: Callable[[str], None]) -> li
             model=bundle.model,
             planned=planned[place],
             place=place,
+            note=session.warn,
         )
         for place, url in enumerate(urls)
     ]

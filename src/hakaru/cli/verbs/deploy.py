@@ -35,7 +35,7 @@ TARGETS = ("rpc", "systemd", "vllm", "compose", "ray", "kubernetes")
     "compose, ray, kubernetes.",
 )
 @type_options(
-    "As this preset, or for vLLM bf16, f16, fp8, awq or gptq.",
+    "As this preset, or for vLLM bf16, f16, fp8, awq, gptq or mxfp4.",
     "As the usual preset of so many bits: 8 is Q8_0, 4 is Q4_K_M; also 2, 3, 5, 6, 16, 32.",
 )
 @click.option(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     type=click.Choice(["llama.cpp", "vllm"]),
     default="llama.cpp",
     show_default=True,
-    help="vllm: for many users, from a checkpoint; --type is then bf16, f16, fp8, awq or gptq.",
+    help="vllm: for many users, from a checkpoint; --type: bf16, f16, fp8, awq, gptq or mxfp4.",
 )
 @click.option(
     "--users",
