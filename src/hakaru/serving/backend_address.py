@@ -48,7 +48,7 @@ class BackendAddress(Struct, frozen=True, kw_only=True):
         """The lines of a request's head that are the same for all."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         key = f"Authorization: Bearer {self.key}\r\n" if self.key else ""
-        return f"Host: {host}:{self.port}\r\n{key}"
+        return f"Host: {host}:{self.port}\r\nAccept-Encoding: identity\r\n{key}"
 
     async def connected(self, make: Callable[[], Answer]) -> tuple[asyncio.Transport, Answer]:
         """A new connection. Raises OSError."""

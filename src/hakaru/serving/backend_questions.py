@@ -72,7 +72,13 @@ def aliases_of(model: dict[str, Any]) -> list[str]:
 
 async def read_models(client: EngineClient) -> Told:
     """What a backend tells. Raises EngineLost where it tells nothing."""
-    status, raw = await client.whole("GET", "/v1/models")
+    answer = await client.ask("GET", "/v1/models")
+    try:
+        raw, status = await answer.body(), answer.status
+    finally:
+        answer.close()
+    if to := answer.headers.get("location"):
+        raise EngineLost(f"it leads elsewhere ({status}), to {to}; name that address")
     if status != 200:
         raise EngineLost(f"GET /v1/models gave {status}")
     try:

@@ -155,13 +155,16 @@ class Answer(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._lost = type(error).__name__
+            self._lost = self._lost or type(error).__name__
             self._transport.abort()
         self._tell()
         if sum(map(len, self._pieces)) > AHEAD:
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        has_length = self.headers.keys() & {"content-length", "transfer-encoding"}
+        if exc is None and self.status and not has_length:
+            self.is_whole = True  # the connection's end is the body's (RFC 9112, 6.3)
         self._lost = self._lost or type(exc or EOFError()).__name__
         self._client.open.discard(self)
         self._tell()
@@ -173,8 +176,11 @@ class Answer(asyncio.Protocol):
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is whole. Raises ValueError, which ends the parser."""
         self.status = self._parser.get_status_code()
+        if self.headers.get("content-encoding", "identity") != "identity":
+            self._lost = "it compresses its answers, which was not asked for"
+            raise ValueError
 
     def on_body(self, body: bytes) -> None:
         """A part of the body. A comment in a stream of events says only that somebody listens."""
