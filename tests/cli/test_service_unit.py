@@ -40,6 +40,18 @@ def test_it_is_this_very_command_line(unit: str, tmp_path: Path) -> None:
     assert lines["KillMode"] == "mixed"
 
 
+def test_its_locks_leave_bubblewrap_its_work(unit: str) -> None:
+    """What would quietly end the isolation of the engine (tried with systemd 252), and what a
+    manager of a person cannot hold everywhere, is not set.
+    """
+    lines = [line for line in unit.splitlines() if not line.startswith("#")]
+    assert {"NoNewPrivileges=true", "LimitCORE=0"} <= set(lines)
+    families = next(line for line in lines if line.startswith("RestrictAddressFamilies="))
+    assert families.endswith(" AF_NETLINK")
+    ends_it = ("RestrictNamespaces", "SystemCallFilter", "ProtectSystem", "PrivateUsers")
+    assert not [line for line in lines if line.startswith(ends_it)]
+
+
 @pytest.mark.parametrize(
     ("word", "written"),
     [

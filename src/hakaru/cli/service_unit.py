@@ -14,6 +14,21 @@ from hakaru.language import say
 
 STOPPING_S: Final = 20
 """Seconds that a service has to end, beside those for answers on their way."""
+LOCKS: Final = (
+    "NoNewPrivileges=true",
+    "RestrictSUIDSGID=true",
+    "LockPersonality=true",
+    "RestrictRealtime=true",
+    "SystemCallArchitectures=native",
+    "# bubblewrap needs netlink; with RestrictNamespaces=, or a SystemCallFilter= without @mount,",
+    "# the engine would not be isolated",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "LimitCORE=0",
+)
+"""What a person's own manager can hold everywhere, and what leaves bubblewrap its work. Not here:
+ProtectSystem= and its like, which take a user namespace and fail where these are forbidden;
+MemoryDenyWriteExecute=, since drivers of GPUs compile (not tried). Source: systemd.exec(5).
+"""
 STOPPED_WHILE_LOADING: Final = (
     "# stopped while the model was still being loaded",
     "SuccessExitStatus=130",
@@ -37,6 +52,7 @@ def service_unit(words: Iterable[str], *, model: str, drain_s: float) -> str:
             "KillMode=mixed",
             f"TimeoutStopSec={stops_within_s(drain_s)}",
             *STOPPED_WHILE_LOADING,
+            *LOCKS,
             "",
             "[Install]",
             "WantedBy=default.target",
