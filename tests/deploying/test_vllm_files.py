@@ -25,6 +25,7 @@ from hakaru.cli import run
 from hakaru.deploying.bundle import Bundle
 from hakaru.deploying.deploy import deploy
 from hakaru.deploying.manifest import as_yaml, kubernetes_name
+from hakaru.deploying.ray_serve import engine_kwargs
 from hakaru.errors import DoesNotFit, Misuse
 from hakaru.vllm.parallel import Parallel
 
@@ -354,6 +355,12 @@ file = ServeDeploySchema.model_validate(yaml.safe_load(sys.stdin.read()))
 read = LLMConfig.model_validate(config)
 print(json.dumps([read.model_id, read.engine_kwargs, read.placement_group_config]))
 """
+
+
+def test_a_flag_without_a_value_is_true_for_ray() -> None:
+    """Gemma 3 starts without its tower for pictures, and the flag is not the last one."""
+    given = engine_kwargs(("--block-size", "16", "--language-model-only", "--dtype", "bfloat16"))
+    assert given == {"block_size": 16, "language_model_only": True, "dtype": "bfloat16"}
 
 
 def test_ray_s_own_classes_take_the_application(cluster: Path) -> None:

@@ -186,6 +186,16 @@ def test_the_command_tells_every_term(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(told["launches"]) == 1
 
 
+def test_what_only_some_models_need_stands_in_the_command() -> None:
+    """Gemma 3 leaves its tower for pictures out. gpt-oss is planned as it is published."""
+    fit = fit_vllm("gemma-3-27b-it", hardware="2x L40S", n_ctx=8192)
+    assert "--language-model-only" in next(launches(fit.proposal)).arguments
+    fit = fit_vllm("gpt-oss-20b", hardware="RTX 4090", n_ctx=8192)
+    assert (fit.served.name, fit.verdict) == ("mxfp4", "fits")
+    (start,) = launches(fit.proposal)
+    assert "--language-model-only" not in start.arguments
+
+
 def test_options_of_the_other_engine_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """By their names."""
     assert run(["fit", "qwen3-8b", "--engine", "vllm", "--hardware", "L4", "--mtp"]) == 2

@@ -29,11 +29,15 @@ PORTS: Final = {"serve": PORT, "gcs": 6379, "dashboard": 8265, "client": 10001}
 
 
 def engine_kwargs(arguments: tuple[str, ...]) -> Table:
-    """vLLM's flags as the arguments of its engine: `--max-model-len 8192` is `max_model_len=8192`.
-    Which executor starts the ranks is Ray's own business.
+    """vLLM's flags as the arguments of its engine: `--max-model-len 8192` is `max_model_len=8192`,
+    and one without a value, such as `--language-model-only`, is true. Which executor starts the
+    ranks is Ray's own business.
     """
-    flags = zip(arguments[::2], arguments[1::2], strict=True)
-    named = {flag.removeprefix("--").replace("-", "_"): _value(word) for flag, word in flags}
+    named: Table = {}
+    for flag, word in zip(arguments, (*arguments[1:], "--"), strict=True):
+        if flag.startswith("--"):
+            name = flag.removeprefix("--").replace("-", "_")
+            named[name] = True if word.startswith("--") else _value(word)
     named.pop("distributed_executor_backend", None)
     return named
 

@@ -79,9 +79,9 @@ SERVED_TYPES: Final = {
 }
 
 
-def served_type(name: str | None, default: str = "bf16") -> ServedType:
-    """The type that a person named, or that of the published checkpoint. Raises Misuse."""
-    known = SERVED_TYPES.get((name or default).lower())
+def served_type(name: str) -> ServedType:
+    """The type of this name. Raises Misuse."""
+    known = SERVED_TYPES.get(name.lower())
     if known is None:
         raise Misuse(
             "'{found}' is no type that vLLM serves: it reads checkpoints (safetensors), not GGUF "

@@ -105,7 +105,7 @@ def fit_vllm(
         raise Misuse("`cluster` says what there is; leave `hardware` and `memory` out.")
     whole = model if isinstance(model, Model) else read_language_model(find_model(model).path)
     check_modelled(whole)
-    served = served_type(type_name, held_as(whole.shape).types[0])
+    served = served_type(type_name or _stored_type(whole))
     check_modelled(whole, served)
     n_ctx = default_context(whole) if n_ctx is None else n_ctx
     _check_context(whole, n_ctx)
@@ -117,6 +117,11 @@ def fit_vllm(
         model=whole, served=served, cluster=place, n_ctx=n_ctx, proposal=proposal,
         smaller=() if parallel else tuple(_smaller(whole, served, place, n_ctx, proposal)),
     )  # fmt: skip
+
+
+def _stored_type(model: Model) -> str:
+    """The type of the published checkpoint; of one that is here in BF16, that."""
+    return "bf16" if model.type_name == "BF16" else held_as(model.shape).types[0]
 
 
 def _place(hardware: str | None, cluster: Path | None, session: Session | None) -> Cluster:
