@@ -26,7 +26,7 @@ LOCKS: Final = (
     "LimitCORE=0",
 )
 """What a person's own manager can hold everywhere, and what leaves bubblewrap its work. Not here:
-ProtectSystem= and its like, which take a user namespace and fail where these are forbidden;
+ProtectSystem= and its like, which do nothing there without a user namespace of the service's own;
 MemoryDenyWriteExecute=, since drivers of GPUs compile (not tried). Source: systemd.exec(5).
 """
 STOPPED_WHILE_LOADING: Final = (
