@@ -223,6 +223,16 @@ def test_a_port_in_use_is_told_on_the_node(native: Path) -> None:
             pass
 
 
+@pytest.mark.engine
+def test_a_worker_that_was_left_behind_is_found(native: Path) -> None:
+    """By the next one that wants its port, with the command that ends it."""
+    (port,) = free_ports(1)
+    with rpc_worker("127.0.0.1", port) as left:
+        found = f"has a worker already, process {left.facts.pid}; .* end it: kill {left.facts.pid}"
+        with pytest.raises(MachineError, match=found), rpc_worker("127.0.0.1", port):
+            pass
+
+
 def test_the_wheel_has_no_workers(tmp_path: Path) -> None:
     """Its server knows no RPC."""
     cluster = read_cluster(cluster_file(tmp_path, "127.0.0.1", "192.0.2.7", ssh="attic"))

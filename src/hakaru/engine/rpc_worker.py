@@ -9,9 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import IO, Final
 
+import psutil
 from msgspec import Struct
 
 from hakaru.engine.builds import Build, natives, selection
@@ -19,6 +20,7 @@ from hakaru.engine.process import child_command, engine_environment, how_it_ende
 from hakaru.errors import EngineDied, EngineMissing, MachineError, system_reason
 from hakaru.hardware.threads import n_threads
 
+PROGRAM: Final = "ggml-rpc-server"
 PROTOCOL: Final = "8.0.0"
 """That of the pinned build. Source: llama.cpp, ggml/include/ggml-rpc.h."""
 UP_WITHIN_S: Final = 60.0
@@ -133,12 +135,32 @@ def _check_free(host: str, port: int) -> None:
         try:
             trial.bind((host, port))
         except OSError as error:
+            if pid := _worker_at(port):
+                raise MachineError(
+                    "port {port} of {host} has a worker already, process {pid}; if it was left "
+                    "behind, end it: {command}",
+                    port=port,
+                    host=host,
+                    pid=pid,
+                    command=f"kill {pid}",
+                ) from error
             raise MachineError(
                 "port {port} of {host} cannot be used ({reason}); choose another one with `port`.",
                 port=port,
                 host=host,
                 reason=system_reason(error),
             ) from error
+
+
+def _worker_at(port: int) -> int | None:
+    """The process of a worker of this user's that listens at `port`; None: there is none."""
+    with suppress(psutil.Error):
+        for socket_ in psutil.net_connections("tcp"):
+            _, at = socket_.laddr or (None, None)
+            listens = socket_.status == psutil.CONN_LISTEN and at == port
+            if listens and socket_.pid and psutil.Process(socket_.pid).name() == PROGRAM:
+                return int(socket_.pid)
+    return None
 
 
 def _wait_until_up(process: "subprocess.Popen[bytes]", host: str, port: int) -> str:
