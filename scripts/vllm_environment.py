@@ -4,7 +4,7 @@ interpreter.
     export HAKARU_VLLM=$(python scripts/vllm_environment.py)
 
 It lies in hakaru's data directory, under a key of its pins and of the Python that made it, and
-takes 1.8 GB and about two minutes. vLLM is no dependency of hakaru: where HAKARU_VLLM is not set,
+takes 2.3 GB and about three minutes. vLLM is no dependency of hakaru: where HAKARU_VLLM is not set,
 tests that need it are skipped.
 """
 

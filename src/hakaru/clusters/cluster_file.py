@@ -55,7 +55,8 @@ from hakaru.text_files import decoded
 SCHEMA: Final = "hakaru.cluster/1"
 MOST_NODES: Final = 1_000
 
-_NAME: Final = rf"^[A-Za-z0-9]([A-Za-z0-9._-]|{RANGE})*"
+_NAME: Final = rf"^[A-Za-z0-9](([A-Za-z0-9._-]|{RANGE})*([A-Za-z0-9]|{RANGE}))?"
+"""Kubernetes chooses a node by such a name: a label's value, which ends as it begins."""
 _ADDRESS: Final = rf"^[A-Za-z0-9:]([A-Za-z0-9._:%-]|{RANGE})*"
 _Name = Annotated[str, Meta(pattern=_NAME + END, max_length=63)]
 _Address = Annotated[str, Meta(pattern=_ADDRESS + END, max_length=253)]

@@ -50,8 +50,8 @@ def kubernetes_name(text: str) -> str:
 
     Source: RFC 1123, which Kubernetes follows for the names of services.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-")
-    return name if name[:1].isalpha() else f"m-{name}".strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return (name if name[:1].isalpha() else f"m-{name}")[:40].rstrip("-")
 
 
 def literal_words(words: Iterable[str]) -> list[str]:
