@@ -14,6 +14,7 @@ import made_up
 from clusters_made import write_cluster
 from decisions import decision_of_every_state
 from hakaru.cli import run
+from hakaru.cli.commands import choose
 from hakaru.cli.output import show_table
 from hakaru.cli.table import Cell, Table
 from hakaru.cli.tell.cluster import print_links
@@ -32,7 +33,8 @@ from hakaru.clusters.cluster_file import read_cluster
 from hakaru.clusters.links import CheckedLink
 from hakaru.errors import NodeError
 from hakaru.evaluation.comparison import Comparison
-from hakaru.language import use_language
+from hakaru.language import current_language, use_language
+from hakaru.selection import buying
 from hakaru.testing import write_tiny_llama
 
 
@@ -119,6 +121,26 @@ def terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> Terminal:
 def language(request: pytest.FixtureRequest) -> str:
     """Each of the two, in use."""
     return use_language(request.param)
+
+
+WORKED_OUT: dict[str, object] = {}
+
+
+@pytest.fixture(autouse=True)
+def worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no width changes is asked once in each language."""
+    for module, name in ((choose, "choose"), (buying, "shopping")):
+        asked = getattr(module, name)
+
+        def answer(
+            *args: object, asked: Callable[..., object] = asked, **options: object
+        ) -> object:
+            key = f"{asked} {current_language()} {args} {options}"
+            if key not in WORKED_OUT:
+                WORKED_OUT[key] = asked(*args, **options)
+            return WORKED_OUT[key]
+
+        monkeypatch.setattr(module, name, answer)
 
 
 def forms_of(cell: str | Cell) -> tuple[str, ...]:
