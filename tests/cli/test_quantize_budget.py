@@ -13,9 +13,10 @@ from hakaru.cli.tell.quantize import role_of
 from hakaru.evaluation.judgement import Judgement
 from hakaru.formats.gguf import read_header
 from hakaru.models.model import read_model
+from hakaru.quantization.choices import TYPES
 from hakaru.quantization.study.study import SAMPLINGS
 from hakaru.testing import tiny_shape, write_tiny_llama
-from little_effort import LITTLE
+from little_effort import FEW, LITTLE
 
 pytestmark = pytest.mark.engine
 
@@ -36,9 +37,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def shared_home(own_places: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The places of `own_places`, but for the data directory; and little text."""
+    """The places of `own_places`, but for the data directory; little text, and few types."""
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     monkeypatch.setitem(SAMPLINGS, "quick", LITTLE)
+    monkeypatch.setattr("hakaru.quantization.study.type_errors.TYPES", FEW)
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict[str, Any]]:
@@ -48,6 +50,13 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[i
     return code, json.loads(said.out)
 
 
+@pytest.fixture
+def all_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that take seconds of every process."""
+    monkeypatch.setattr("hakaru.quantization.study.type_errors.TYPES", TYPES)
+
+
+@pytest.mark.usefixtures("all_types")
 def test_a_budget_is_kept_to_the_byte_and_nearly_filled(
     capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
 ) -> None:
@@ -273,6 +282,7 @@ def test_what_cannot_be_is_one_sentence(
     assert (said.out, out.exists()) == ("", False)
 
 
+@pytest.mark.usefixtures("all_types")
 def test_a_tier_is_aimed_at_and_judged(
     capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
 ) -> None:
@@ -309,6 +319,7 @@ def test_a_tier_is_aimed_at_and_judged(
     assert sizes[1] <= sizes[0] < source.stat().st_size
 
 
+@pytest.mark.usefixtures("all_types")
 def test_a_file_that_breaks_its_tier_is_exit_code_1(
     capsys: pytest.CaptureFixture[str],
     source: Path,
