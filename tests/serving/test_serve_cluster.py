@@ -24,7 +24,6 @@ from hakaru.planning.fit import fit
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_cluster import serve_cluster
 from hakaru.serving.workers import Workers, workers_of
-from hakaru.testing import tiny_shape, write_header_only
 from network_namespaces import two_machines
 from ssh_stand_in import SSH, program, ssh_that_stays_here, sshd
 
@@ -218,7 +217,9 @@ def test_a_port_in_use_is_told_on_the_node(native: Path) -> None:
     """Before the engine's program is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        told = pytest.raises(MachineError, match=f"port {port} of 127.0.0.1 cannot be used")
+        told = pytest.raises(
+            MachineError, match=f"port {port} of 127.0.0.1 cannot be used by a worker"
+        )
         with told, rpc_worker("127.0.0.1", port):
             pass
 
@@ -284,12 +285,12 @@ def test_a_dry_run_says_what_is_started_where(
 
 
 def test_a_dry_run_of_what_does_not_fit_says_so(
-    native: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    native: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the exit code of fit."""
-    big = write_header_only(tmp_path / "big.gguf", tiny_shape(n_layer=64, n_embd=16384, n_ff=65536))
     file = cluster_file(tmp_path, "127.0.0.1", "192.0.2.7")
-    assert run(["serve", str(big), "--cluster", str(file), "--dry-run"]) == 3
+    file.write_text(file.read_text().replace("16GiB", "50MiB").replace("8GiB", "1MiB"))
+    assert run(["serve", str(tiny), "--cluster", str(file), "-c", "256", "--dry-run"]) == 3
     assert "does not fit" in capsys.readouterr().err
 
 

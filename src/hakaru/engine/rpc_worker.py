@@ -145,7 +145,7 @@ def _check_free(host: str, port: int) -> None:
                     command=f"kill {pid}",
                 ) from error
             raise MachineError(
-                "port {port} of {host} cannot be used ({reason}); choose another one with `port`.",
+                "port {port} of {host} cannot be used by a worker ({reason}); give it another one.",
                 port=port,
                 host=host,
                 reason=system_reason(error),
