@@ -106,6 +106,15 @@ def test_a_folder_that_is_somebody_elses_is_refused(monkeypatch: pytest.MonkeyPa
         run_dir()
 
 
+def test_a_system_without_a_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only container has none; that was told as an output that cannot be written."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    with pytest.raises(MachineError, match="TMPDIR"):
+        run_dir()
+
+
 def test_a_folder_that_others_can_read_is_closed() -> None:
     """A folder from before, or made by hand, is made this user's alone."""
     run_dir().chmod(0o777)

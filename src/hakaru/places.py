@@ -75,8 +75,18 @@ def passing_dir() -> Path:
     """A folder for files that do not last: the usual temporary folder, or another if that is
     full.
     """
-    usual = Path(tempfile.gettempdir())
+    usual = Path(_usual_temporary())
     return next((place for place in (usual, *map(Path, TEMPORARY)) if _has_room(place)), usual)
+
+
+def _usual_temporary() -> str:
+    """The system's temporary folder. Raises MachineError where none can be written."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise MachineError(
+            "no folder for temporary files can be written; name one that can with TMPDIR."
+        ) from error
 
 
 def _has_room(folder: Path) -> bool:
@@ -97,7 +107,7 @@ def run_dir(*, make: bool = True) -> Path:
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     is_private = bool(runtime) and os.access(str(runtime), os.W_OK)
-    directory = Path(str(runtime), "hakaru") if is_private else _in_shared(tempfile.gettempdir())
+    directory = Path(str(runtime), "hakaru") if is_private else _in_shared(_usual_temporary())
     path = os.fsencode(directory)
     if len(path) > LONGEST_RUN_DIR:
         directory, is_private = _in_shared("/tmp", sha256(path).hexdigest()[:16]), False
