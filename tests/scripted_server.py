@@ -72,13 +72,18 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
             "tools": {"type": "array", "items": {"type": "object"}},
             "response_format": _FORMAT,
             "logprobs": {"type": "boolean"},
+            "functions": {"maxItems": 0},
         },
         "dependentRequired": {"top_logprobs": ["logprobs"]},
     },
     "completions": {
         "type": "object",
         "required": ["prompt"],
-        "properties": {**_COMMON, "prompt": {"type": ["string", "array"]}},
+        "properties": {
+            **_COMMON,
+            "prompt": {"type": ["string", "array"]},
+            "suffix": {"type": "null"},
+        },
     },
     "embeddings": {
         "type": "object",
@@ -93,7 +98,10 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "responses": {
         "type": "object",
         "required": ["input"],
-        "properties": {"input": {"type": ["string", "array"]}},
+        "properties": {
+            "input": {"type": ["string", "array"]},
+            "previous_response_id": {"type": "null"},
+        },
     },
     "messages": {
         "type": "object",
@@ -189,6 +197,10 @@ class Scripted(Struct):
         """Whether a wrong request is taken all the same."""
         if "drops_pictures" in self.faults and "content" in path:
             return "image_url" in json.dumps(body)
+        if "drops_fields" in self.faults:
+            return path in {"$.functions", "$.suffix", "$.previous_response_id"} or (
+                "content" in path and "document" in json.dumps(body)
+            )
         return "takes_stop_5" in self.faults and path == "$.stop"
 
     def _check_schema(self, form: Any) -> None:

@@ -59,7 +59,7 @@ FAULTS = {
     "breaks_off": {"stream.events", "stream.done", "stream.role", "completions.stream"},
     "form_ignored": {"json.schema", "json.object", "responses.schema"},
     "cuts_letters": {"json.letters"},
-    "tools_dropped": {"tools.shown"},
+    "tools_dropped": {"tools.shown", "responses.built_in"},
     "tools_ignored": {"tools.required", "tools.named", "tools.stream"},
     "first_tool": {"tools.named"},
     "object_arguments": {"tools.required", "tools.named"},
@@ -77,6 +77,9 @@ FAULTS = {
     "takes_stop_5": {"errors.stop_type"},
     "fails_on_tools": {"errors.tools_type", "errors.tool_type"},
     "drops_pictures": {"errors.picture"},
+    "drops_fields": {
+        "chat.functions", "completions.suffix", "responses.previous", "messages.document",
+    },
     "echoes_model": {"errors.model"},
     "plain_errors": {"form.error"},
     "number_codes": {"form.code"},

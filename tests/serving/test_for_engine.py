@@ -85,6 +85,30 @@ def test_turns_of_a_response_are_messages() -> None:
     assert found[1]["content"] == "Yes"
 
 
+def test_a_thought_without_its_text() -> None:
+    """Its summary stands for it; one that can only be read by whom it is from goes."""
+    words = [{"type": "summary_text", "text": "I look."}]
+    thoughts = [{"type": "reasoning", "summary": summary} for summary in (words, [])]
+    found = sent(RESPONSES, {"input": [TURN, *thoughts]})["input"]
+    assert [item["content"] for item in found] == ["Hello", words]
+
+
+def test_no_thinking_is_what_templates_call_it() -> None:
+    """Other ways of thinking are left to the engine."""
+    asked = {"messages": [TURN], "max_tokens": 1}
+    found = sent(MESSAGES, asked | {"thinking": {"type": "disabled"}})
+    assert found["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in sent(MESSAGES, asked | {"thinking": {"type": "adaptive"}})
+
+
+def test_tools_that_only_their_service_runs_are_not_shown() -> None:
+    """The engine would show them as tools without arguments."""
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    own = IN_MESSAGES[0] | {"type": "custom"}
+    asked = {"messages": [TURN], "max_tokens": 1, "tools": [search, own]}
+    assert sent(MESSAGES, asked)["tools"] == [own]
+
+
 def test_what_the_engine_follows_by_itself_is_not_written_anew() -> None:
     """Byte by byte."""
     body = b'{ "messages": [{"role": "user", "content": "x"}],  "max_tokens": 3}'

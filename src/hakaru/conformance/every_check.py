@@ -6,6 +6,7 @@ from hakaru.conformance.chat_checks import chat_checks
 from hakaru.conformance.completion_checks import completion_checks
 from hakaru.conformance.connection_checks import connection_checks
 from hakaru.conformance.context_checks import context_checks
+from hakaru.conformance.dropped_checks import dropped_checks
 from hakaru.conformance.forced_checks import forced_checks
 from hakaru.conformance.key_checks import key_checks
 from hakaru.conformance.message_checks import message_checks
@@ -32,6 +33,7 @@ def every_check() -> tuple[Check, ...]:
         *vector_checks(),
         *response_checks(),
         *message_checks(),
+        *dropped_checks(),
         *refusal_checks(),
         *connection_checks(),
         *context_checks(),

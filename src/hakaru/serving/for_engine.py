@@ -5,6 +5,11 @@
 - `"tool_choice": {"type": "none"}` of Anthropic's: no tool is shown. The engine shows them all.
 - The form of an answer to `/v1/responses` (`text.format`): the engine has it as `response_format`.
 - A turn of `/v1/responses` without `type`, which OpenAI's reference allows: it is a message.
+- A thought that comes back to `/v1/responses` without its text: its summary stands for it, and
+  without one it goes. The engine refuses the whole request.
+- `"thinking": {"type": "disabled"}` of Anthropic's, by the name that templates have for it.
+- A tool that only Anthropic's own service can run: it goes. The engine shows it to the model as one
+  that takes nothing, and no client can run the call.
 
 Source: llama.cpp, tools/server/server-chat.cpp and server-common.cpp.
 """
@@ -23,15 +28,29 @@ def for_engine(request: schemas.Request, body: bytes) -> bytes:
     """
     choice = getattr(request, "tool_choice", None)
     is_response = isinstance(request, schemas.Responses)
-    if not (isinstance(choice, dict) or is_response):
+    is_quick = getattr(request, "thinking", None) == {"type": "disabled"}
+    has_types = isinstance(request, schemas.CountTokens) and any(
+        tool.type for tool in request.tools or ()
+    )
+    if not (isinstance(choice, dict) or is_response or is_quick or has_types):
         return body
-    asked: JsonObject = msgspec.json.decode(body)
+    asked = schemas.whole(body)
+    if has_types:
+        asked["tools"] = [tool for tool in asked["tools"] if not is_built_in(tool)]
+    if is_quick:
+        asked["chat_template_kwargs"] = {"enable_thinking": False}
     if isinstance(choice, dict):
         _choose(asked, choice)
     if is_response:
-        _type_turns(asked)
+        _write_items(asked)
         _set_format(asked)
     return msgspec.json.encode(asked)
+
+
+def is_built_in(tool: JsonObject) -> bool:
+    """Whether a tool is one that its service knows by its `type`, without a description."""
+    kind = tool.get("type")
+    return kind not in {None, "function"} and not (kind == "custom" and "input_schema" in tool)
 
 
 def _choose(asked: JsonObject, choice: JsonObject) -> None:
@@ -74,10 +93,18 @@ def _name(tool: Any) -> str:
     return str(named.get("name")) if isinstance(named, dict) else ""
 
 
-def _type_turns(asked: JsonObject) -> None:
-    for item in asked["input"] if isinstance(asked["input"], list) else ():
+def _write_items(asked: JsonObject) -> None:
+    """Name turns as messages, and give thoughts their text, or leave them out without one."""
+    if isinstance(asked["input"], str):
+        return
+    for item in asked["input"]:
         if item.get("role") and not item.get("type"):
             item["type"] = "message"
+        if item.get("type") == "reasoning" and not item.get("content"):
+            item["content"] = item.get("summary")
+    asked["input"] = [
+        item for item in asked["input"] if item.get("type") != "reasoning" or item["content"]
+    ]
 
 
 def _set_format(asked: JsonObject) -> None:

@@ -21,6 +21,7 @@ from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
 from hakaru.serving.refusals import error_event, error_response
+from hakaru.serving.silent_drops import HEADER, left_out
 from hakaru.serving.upstream_errors import Translate, of_engine, status_in
 
 HELD_S: Final = 10.0
@@ -188,7 +189,9 @@ class Forwarding(Generic[U]):
         path, content_type = request.url.path, request.headers.get("content-type", "")
         works = request.method == "POST" and path not in COUNTING
         n_ctx, name = self._intake.limits.n_ctx, self.upstream.llama_cpp_model
-        async with self._intake.admitted(client, path, body, is_llama_cpp=bool(name)) as body:
+        sent = body
+        async with self._intake.admitted(client, path, sent, is_llama_cpp=bool(name)) as body:
+            missing = left_out(path, sent) if name else ()
             if works:
                 _take_place(visit)
             asked = client.ask(request.method, path, body, content_type, is_work=works)
@@ -201,7 +204,10 @@ class Forwarding(Generic[U]):
             event = (await answer.body()).partition(b"\n")[0].removeprefix(b"data: ")
             return self._translate(status_in(event), event, answer.headers)
         pieces = _pieces_of(answer, client, path, body, n_ctx, name)
-        return Relayed(answer, pieces, self.upstream, visit)
+        relayed = Relayed(answer, pieces, self.upstream, visit)
+        if missing:
+            relayed.headers[HEADER] = ", ".join(missing)
+        return relayed
 
 
 def _pieces_of(

@@ -18,6 +18,7 @@ from hakaru.serving.limits import MAX_VALUES, SMALL, Limits, Turnstile, holds_to
 from hakaru.serving.pictures import media_bytes
 from hakaru.serving.prompts import prompts_of
 from hakaru.serving.refusals import error_response, too_large
+from hakaru.serving.strict_turns import PROBE, PROBE_OF_USERS, has_odd_turns, with_strict_turns
 
 BODY_WITHIN_S: Final = 30.0
 TURN_WITHIN_S: Final = 30.0
@@ -38,12 +39,19 @@ class Refused(Exception):
         self.answer = answer
 
 
+def refused_as(error: schemas.Unreadable) -> Refused:
+    """The refusal of a body that is no such request."""
+    code = "invalid_value" if error.field else "invalid_json"
+    return Refused(error_response(400, str(error), code, param=error.field))
+
+
 class Intake:
     """The bodies of one server."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._tools: bool | None = None  # whether the template shows them; None: not asked yet
+        self._odd_turns: bool | None = None  # whether it takes them
         self._reading, self._tokenizing = Turnstile(2 * limits.max_body), Turnstile(limits.at_once)
 
     async def body(self, request: Request) -> bytes:
@@ -92,6 +100,11 @@ class Intake:
         request, body = await _request(path, body, is_llama_cpp=is_llama_cpp)
         if schemas.has_tools(request) and not await self._shows_tools(client):
             raise _without_tools()
+        if is_llama_cpp and has_odd_turns(request) and not await self._takes_odd_turns(client):
+            try:
+                body = with_strict_turns(request, body)
+            except schemas.Unreadable as error:
+                raise refused_as(error) from error
         n_bytes = len(body) - media_bytes(request)
         if n_bytes <= SMALL:
             yield body
@@ -112,6 +125,14 @@ class Intake:
             props = await client.told("/props") or {}
             self._tools = props.get("chat_template_caps", {}).get("supports_tools") is not False
         return self._tools
+
+    async def _takes_odd_turns(self, client: EngineClient) -> bool:
+        """Whether the chat template takes system turns anywhere, and users' in a row."""
+        if self._odd_turns is None:
+            probes = (PROBE, PROBE_OF_USERS)
+            told = [await client.told("/apply-template", probe) for probe in probes]
+            self._odd_turns = None not in told
+        return self._odd_turns
 
     async def _check(
         self, client: EngineClient, request: schemas.Request, body: bytes, n_ctx: int
@@ -214,5 +235,4 @@ async def _request(path: str, body: bytes, *, is_llama_cpp: bool) -> tuple[schem
         request = schemas.decoded(path, body)
         return request, for_engine(request, body) if is_llama_cpp else body
     except schemas.Unreadable as error:
-        code = "invalid_value" if error.field else "invalid_json"
-        raise Refused(error_response(400, str(error), code, param=error.field)) from error
+        raise refused_as(error) from error

@@ -224,6 +224,7 @@ class AnthropicTool(Struct):
     name: Name
     description: str | None = None
     input_schema: JsonObject | None = None
+    type: str | None = None  # None and "custom": the client runs it
 
 
 class AnthropicMessage(Struct):
@@ -258,6 +259,7 @@ class CountTokens(Struct, kw_only=True):
     system: str | list[Block] | None = None
     tools: list[AnthropicTool] | None = None
     tool_choice: JsonObject | None = None
+    thinking: JsonObject | None = None
     model: str | None = None
 
 
@@ -374,6 +376,15 @@ def has_tools(request: Request) -> bool:
         ):
             return bool(tools) and choice not in ("none", {"type": "none"})
     return False
+
+
+def whole(body: bytes) -> JsonObject:
+    """All of a body that was `decoded`. Raises Unreadable for a number that no double holds."""
+    try:
+        found: JsonObject = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"the body is no JSON: {error}") from error
+    return found
 
 
 def decoded(path: str, body: bytes) -> Request:
