@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,16 @@ def test_the_configuration_of_continue_is_one() -> None:
     assert done.returncode == 0, done.stderr
     (model,) = json.loads(done.stdout)["models"]
     assert (model["provider"], model["apiBase"]) == ("openai", "http://127.0.0.1:8600/v1")
+
+
+def test_the_configurations_of_agents_are_readable() -> None:
+    """Each points at the served model, in both languages of the page."""
+    codex, claude, opencode = blocks("clients.md", "Agents")
+    assert tomllib.loads(codex)["model_providers"]["hakaru"]["wire_api"] == "responses"
+    assert "ANTHROPIC_BASE_URL=http://127.0.0.1:8600 " in claude
+    provider = json.loads(opencode)["provider"]["hakaru"]
+    assert provider["options"]["baseURL"] == "http://127.0.0.1:8600/v1"
+    assert blocks("clients.ja.md", "エージェント") == [codex, claude, opencode]
 
 
 @pytest.mark.parametrize(
