@@ -87,6 +87,7 @@ def test_a_node_is_what_hakaru_hardware_printed_there(tmp_path: Path) -> None:
         (DESK + ATTIC.replace("32GiB RAM", "RTX 9999"), 8, "RTX 9999"),
         (DESK + ATTIC.replace('"10.0.0.2"', "3"), 7, "'address' is 3, expected a host name"),
         (DESK + ATTIC.replace("attic", "at tic"), 6, "'name' is "),
+        (DESK + ATTIC.replace("attic", "attic-"), 6, "'name' is "),
         (
             DESK + "[network]\ngbit_per_s = 0\nping_ms = 1\n",
             6,

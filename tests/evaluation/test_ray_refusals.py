@@ -146,7 +146,10 @@ def test_what_fits_no_machine_is_told_with_both_figures(job: Job, session_with: 
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n"),
             r"another version of Ray or Python: The cluster was started with: Ray: 2\.50\.0",
         ),
-        (ConnectionError("Could not find any running Ray instance."), "no Ray cluster at auto"),
+        (
+            ConnectionError("Could not find any running Ray instance. Please specify the one to"),
+            r"no Ray cluster at auto \(Could not find any running Ray instance\); start one",
+        ),
         (ValueError("no node_ip_address.json"), "this machine is no part of the Ray cluster"),
     ],
 )

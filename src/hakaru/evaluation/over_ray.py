@@ -150,7 +150,7 @@ def _not_connected(address: str, error: Exception) -> HakaruError:
             reason=told.partition("Version mismatch: ")[2],
         )
     if isinstance(error, ConnectionError):
-        return _no_cluster(address, told[:200])
+        return _no_cluster(address, told.partition(". ")[0].rstrip("."))  # then Ray's own options
     return MachineError(
         "this machine is no part of the Ray cluster at {address}; let it join, without jobs of its "
         "own: ray start --num-cpus 0 --address HOST:PORT ({reason})",
