@@ -1,4 +1,5 @@
-"""A real Ray cluster of two nodes on this machine: one is lost in the middle, and Ctrl-C is heard.
+"""A real Ray cluster of two nodes on this machine: a race decides there as here, one node is lost
+in the middle, and Ctrl-C is heard.
 
 Two nodes on one machine are two of everything but the processor. What several machines add (their
 network, another processor) is not tested here.
@@ -22,12 +23,15 @@ import psutil
 import pytest
 from msgspec import Struct
 
-from hakaru.evaluation.answers import ANSWERED_ON
+from hakaru.evaluation.answers import ANSWERED_ON, KIND
+from loopback import Loopback
+from race_track import MODEL, short_tasks, with_real_models
 
 pytestmark = pytest.mark.engine
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'hakaru[ray]'")
 UP_WITHIN_S = 120.0
 TASKS = 24
+PLACES = ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR")
 COMMAND = "import sys; from hakaru.cli import run; sys.exit(run(sys.argv[1:]))"
 
 
@@ -39,14 +43,17 @@ class Cluster(Struct):
     worker: subprocess.Popen[bytes]
 
 
-def node(*arguments: str) -> subprocess.Popen[bytes]:
-    """A node of one processor, with all its processes in a group of their own."""
+def node(folder: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """A node of one processor, with all its processes in a group and its files in a folder of their
+    own.
+    """
     ray = Path(sys.executable).with_name("ray")
     process = subprocess.Popen(
         [ray, "start", *arguments, "--num-cpus=1", "--object-store-memory=100000000", "--block"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        env=os.environ | dict.fromkeys(PLACES, folder),
     )
     assert process.stdout
     assert any(b"Ray runtime started" in line for line in process.stdout)
@@ -69,12 +76,13 @@ def wait_for(holds: Callable[[], bool], *, within_s: float = UP_WITHIN_S) -> Non
         time.sleep(0.05)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets lie deep in it
     head = node(
+        folder,
         "--head",
         f"--port={port}",
         f"--temp-dir={folder}",
@@ -84,7 +92,7 @@ def cluster() -> Iterator[Cluster]:
     )
     nodes = [head]
     try:
-        nodes.append(node(f"--address=127.0.0.1:{port}", "--node-name=worker"))
+        nodes.append(node(folder, f"--address=127.0.0.1:{port}", "--node-name=worker"))
         yield Cluster(f"127.0.0.1:{port}", *nodes)
     finally:
         for process in reversed(nodes):
@@ -152,6 +160,50 @@ def engines(model: Path, below: int | None = None) -> list[psutil.Process]:
             if "hakaru.engine.server" in told and str(model) in told:
                 found.append(process)
     return found
+
+
+RACE = """
+import sys
+from hakaru.cli import run
+from hakaru.evaluation.timing import Timing
+from race_track import Engine
+engine = Engine(smollm2_135m_instruct=(0, 20.0), noisy=(0, 40.0))  # speeds are those of one machine
+Timing.trial = lambda self, *args, **named: engine.trial(*args)
+Timing.deep = lambda self, *args: None
+sys.exit(run(["choose", "--race", "--yes", "--memory", "260MiB", "--context", "1024", "--json",
+              "--prompt-tokens", "32", "--tasks", *sys.argv[1:]]))
+"""
+
+
+def raced(hub: Loopback, tasks: Path, *more: str) -> str:
+    """What a race prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", RACE, str(tasks), *more],
+        env=os.environ | {"HF_ENDPOINT": hub.url, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_race_over_both_nodes_decides_as_here(
+    cluster: Cluster, hub: Loopback, tmp_path: Path, embedded: Path
+) -> None:
+    """The noisy racer is stopped there, and what was answered is all that a race here asks for."""
+    with_real_models(hub, tmp_path, embedded)
+    tasks = short_tasks(tmp_path / "short.jsonl")
+    there = raced(hub, tasks, "--ray", cluster.address)
+    racers = json.loads(there)["race"]["racers"]
+    assert [(racer["model"], racer["stopped"]) for racer in racers] == [
+        (MODEL, False),
+        ("noisy", True),
+    ]
+    n_asked = n_answered()
+    assert sum(racer["n"] for racer in racers) <= n_asked == len(rows(KIND, "key")) < 32
+    assert raced(hub, tasks) == there
+    assert len(rows(KIND, "key")) == n_asked
 
 
 def test_a_node_that_is_lost_changes_nothing(
