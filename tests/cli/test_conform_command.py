@@ -23,10 +23,10 @@ def test_a_good_server_gives_0_and_a_table(
     assert said.out.splitlines()[:4] == [
         f"{server.url}/v1, model {MODEL}, 400 tokens of context",
         "checks of  passed  failed  cannot tell  skipped",
-        "chat           10       0            0        0",
+        "chat           11       0            0        0",
         "stream          1       0            0        0",
     ]
-    assert said.out.splitlines()[-1].startswith("11 passed, 0 failed, 0 cannot tell, 0 skipped, in")
+    assert said.out.splitlines()[-1].startswith("12 passed, 0 failed, 0 cannot tell, 0 skipped, in")
     assert "checks …" in said.err
 
 
