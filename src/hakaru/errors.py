@@ -164,6 +164,8 @@ class NodeError(MachineError):
 class NodeUnreachable(NodeError):
     """It does not answer, or lets nobody in."""
 
+    exit_code = Offline.exit_code
+
 
 class NodeUnready(NodeError):
     """There is no hakaru there, or another version of it or of its engine."""

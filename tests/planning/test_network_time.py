@@ -67,8 +67,8 @@ def test_time_is_round_trips_and_bytes(smollm: NetworkTime) -> None:
     assert smollm.token_s == pytest.approx(2 * 0.5e-3 + 8 * 214_300 / 1e9)
     assert not smollm.is_too_slow
     assert smollm.sentence() == (
-        "The network takes 2.71 ms of each token: 2 round trips and 214.3 kB, at 1 Gbit/s, 0.5 ms "
-        "(as the file says); so at most 368 tokens/s, whatever computes."
+        "The network takes 2.71 ms of each token (round trips: 2; data: 214.3 kB), at 1 Gbit/s, "
+        "0.5 ms (as the file says); so at most 368 tokens/s, whatever computes."
     )
 
 
@@ -79,7 +79,7 @@ def test_a_link_that_is_too_slow_is_said_with_its_arithmetic(tiny: Path, tmp_pat
     file.write_text(f"{file.read_text()}[network]\ngbit_per_s = 0.1\nping_ms = 120\n")
     plan = fit(tiny, cluster=file, source="computed", n_ctx=256)
     assert plan.joined and plan.joined.network and plan.joined.network.is_too_slow
-    assert "2 round trips" in plan.joined.network.sentence()
+    assert "round trips: 2;" in plan.joined.network.sentence()
     assert plan.joined.network.sentence().endswith("this link is too slow for a split.")
 
 

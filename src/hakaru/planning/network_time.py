@@ -83,8 +83,8 @@ class NetworkTime(Struct, frozen=True, kw_only=True):
         n_trips = sum(one.round_trips for one in self.token)
         n_bytes = sum(one.up_bytes + one.down_bytes for one in self.token)
         told = say(
-            "The network takes {ms:.3g} ms of each token: {trips} round trips and {kilobytes:,.1f} "
-            "kB, at {links}; so at most {most:,.0f} tokens/s, whatever computes.",
+            "The network takes {ms:.3g} ms of each token (round trips: {trips}; data: "
+            "{kilobytes:,.1f} kB), at {links}; so at most {most:,.0f} tokens/s, whatever computes.",
             ms=1e3 * self.token_s,
             trips=n_trips,
             kilobytes=n_bytes / 1e3,
