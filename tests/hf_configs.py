@@ -33,6 +33,8 @@ CLASSES: Final = {
     "smollm3": ("SmolLM3ForCausalLM", "smollm3"),
 }
 """Class and `model_type` of each architecture."""
+ROTATED = dict.fromkeys(("qwen3next", "qwen35", "qwen35moe"), 0.25) | {"glm4": 0.5, "glm4moe": 0.5}
+"""The part of a head that positions rotate, as the published config.json files say."""
 
 
 def hf_config(model: Model) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def hf_config(model: Model) -> dict[str, Any]:
         "num_attention_heads": shape.n_head, "num_key_value_heads": max(shape.n_head_kv),
         "head_dim": shape.n_embd_head_k, "vocab_size": shape.n_vocab,
         "max_position_embeddings": shape.n_ctx_train,
-        "partial_rotary_factor": shape.n_rot / shape.n_embd_head_k,
+        "partial_rotary_factor": ROTATED.get(shape.architecture, 1.0),
         "tie_word_embeddings": "output.weight" not in names,
         "attention_bias": "blk.1.attn_q.bias" in names,
         "attention_out_bias": "blk.1.attn_output.bias" in names,
@@ -121,7 +123,7 @@ def _gated_delta(shape: Shape, names: set[str]) -> dict[str, Any]:
         "mamba_ssm_dtype": "float32",
         "rope_parameters": {
             "rope_type": "default", "rope_theta": 1e7,
-            "partial_rotary_factor": shape.n_rot / shape.n_embd_head_k,
+            "partial_rotary_factor": ROTATED.get(shape.architecture, 1.0),
         },
     }  # fmt: skip
 

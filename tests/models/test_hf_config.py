@@ -68,6 +68,7 @@ PUBLIC = {
         "architectures": ["Qwen3_5ForConditionalGeneration"],
         "text_config": config(
             "-", 32, 4096, 12288, 16, 4, 248320, head_dim=256, **QWEN_LINEAR,
+            rope_parameters={"rope_type": "default", "partial_rotary_factor": 0.25},
             layer_types=every(3, 4, 32, other="linear_attention"),
         ),
     },
@@ -75,7 +76,8 @@ PUBLIC = {
         "architectures": ["Qwen3_5MoeForConditionalGeneration"],
         "text_config": config(
             "-", 40, 2048, 0, 16, 2, 248320, head_dim=256, shared_expert_intermediate_size=512,
-            **moe(256, 8, 512), **QWEN_LINEAR
+            **moe(256, 8, 512), **QWEN_LINEAR,
+            rope_parameters={"rope_type": "default", "partial_rotary_factor": 0.25},
         ),
     },
     "gemma-2-9b-it": config("Gemma2ForCausalLM", 42, 3584, 14336, 16, 8, 256000, head_dim=256,
@@ -121,9 +123,11 @@ PUBLIC = {
     "glm-4.5-air": config(
         "Glm4MoeForCausalLM", 46, 4096, 10944, 96, 8, 151552, head_dim=128, n_routed_experts=128,
         num_experts_per_tok=8, n_shared_experts=1, moe_intermediate_size=1408,
-        first_k_dense_replace=1, num_nextn_predict_layers=1,
+        first_k_dense_replace=1, num_nextn_predict_layers=1, partial_rotary_factor=0.5,
     ),
-    "glm-4-32b-0414": config("Glm4ForCausalLM", 61, 6144, 23040, 48, 2, 151552, head_dim=128),
+    "glm-4-32b-0414": config(
+        "Glm4ForCausalLM", 61, 6144, 23040, 48, 2, 151552, head_dim=128, partial_rotary_factor=0.5
+    ),
     "granite-3.3-8b-instruct": config("GraniteForCausalLM", 40, 4096, 12800, 32, 8, 49159, **TIED),
     "granite-4.0-h-tiny": config(
         "GraniteMoeHybridForCausalLM", 40, 1536, 512, 12, 4, 100352, num_local_experts=64,
@@ -180,12 +184,14 @@ PUBLIC = {
 
 @pytest.mark.parametrize("id_", PUBLIC)
 def test_public_configs_give_the_catalogue_s_models(id_: str) -> None:
-    """The same number of weights, and the same architecture, as the catalogue or the card; here
-    without a checkpoint to look at.
+    """The same number of weights, the same architecture and the same rotated part of a head as the
+    catalogue or the card; here without a checkpoint to look at.
     """
     found, known = converted("config.json", PUBLIC[id_], {}), KNOWN[id_]
     assert found.architecture == known.architecture
     assert found.n_params == known.n_params
+    rotated = f"{found.architecture}.rope.dimension_count"
+    assert found.metadata.get(rotated) == known.metadata().get(rotated)
 
 
 @pytest.mark.engine

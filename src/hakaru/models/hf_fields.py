@@ -70,6 +70,15 @@ def hyperparameters(
         if types := config.texts("layer_types", short["block_count"]):
             pattern = [type_ == "sliding_attention" for type_ in types]
             short["attention.sliding_window_pattern"] = pattern
+    if rotated := _rotated(config):
+        head = short["embedding_length"] // short["attention.head_count"]
+        short["rope.dimension_count"] = int(short.get("attention.key_length", head) * rotated)
     if rules.fields:
         rules.fields(config, short, names)
     return short
+
+
+def _rotated(config: ConfigValues) -> float | None:
+    """The part of a head that positions rotate; None where the configuration does not say."""
+    name = "partial_rotary_factor"
+    return config.real(name) or config.part("rope_parameters").real(name)

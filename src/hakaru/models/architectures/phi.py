@@ -1,6 +1,5 @@
 """Microsoft's Phi 3 and Phi MoE."""
 
-from collections.abc import Collection
 from typing import Final
 
 from hakaru.models.architectures.parts.attention import QKV_BIAS, attention
@@ -14,16 +13,7 @@ from hakaru.models.architectures.parts.blueprint import (
 from hakaru.models.architectures.parts.feed_forward import dense, experts
 from hakaru.models.architectures.parts.sizes import norm, table
 from hakaru.models.architectures.parts.tensor_table import TensorTable, output, plain, rope
-from hakaru.models.architectures.record import Architecture, Caches, HuggingFace, Hyperparameters
-from hakaru.models.config_values import ConfigValues
-
-
-def _phi3(config: ConfigValues, hyperparameters: Hyperparameters, _: Collection[str]) -> None:
-    """Only a part of a head is rotated."""
-    head = hyperparameters["embedding_length"] // hyperparameters["attention.head_count"]
-    rotated = int(head * (config.real("partial_rotary_factor") or 1))
-    hyperparameters["rope.dimension_count"] = rotated
-
+from hakaru.models.architectures.record import Architecture, Caches, HuggingFace
 
 ARCHITECTURES: Final = (
     Architecture(
@@ -31,7 +21,7 @@ ARCHITECTURES: Final = (
         tensors=plain(attention(fused=True), dense(fused=True)),
         caches=Caches(),
         graph=Blueprint(layer=Residual(Attention(fused=True), Dense(fused=True), late=True)),
-        hugging_face=HuggingFace(classes=("Phi3ForCausalLM",), fields=_phi3),
+        hugging_face=HuggingFace(classes=("Phi3ForCausalLM",)),
     ),
     Architecture(
         "phimoe",

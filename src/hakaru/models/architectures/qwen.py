@@ -161,7 +161,11 @@ ARCHITECTURES: Final = (
         tensors=_hybrid(_MOE, joint=True),
         caches=Caches(layers="state by interval"),
         graph=Blueprint(layer=_hybrid_layer(_SHARED, joint=True)),
-        hugging_face=HuggingFace(classes=("Qwen3NextForCausalLM",), fields=_delta_net),
+        hugging_face=HuggingFace(
+            classes=("Qwen3NextForCausalLM",),
+            absent={"partial_rotary_factor": 0.25},
+            fields=_delta_net,
+        ),
         graph_nodes_per_token=40,
         in_vllm=InVllm(
             on_every_stage=frozenset({"embedding", "output"}),
