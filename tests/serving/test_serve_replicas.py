@@ -2,6 +2,7 @@
 that came of them. A stand-in is vLLM (`stand_in_vllm.py`).
 """
 
+import fcntl
 import os
 import signal
 import socket
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from tempfile import gettempdir
+from typing import IO
 
 import httpx
 import psutil
@@ -31,15 +34,19 @@ from ports import free_port
 from ssh_stand_in import program, ssh_that_stays_here, sshd
 
 SHARED = Path("/dev/shm")
+KEEPERS = Path(gettempdir()) / "hakaru-tests-keepers"
+"""Locked while ranks run: the keeper of a test that began earlier takes a file that comes meanwhile
+for one of its own.
+"""
 HALVES = Parallel(pp=2)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux alone")
 
 
 class Site:
-    """Two nodes, and a `vllm` that writes down what it starts."""
+    """Two nodes, and a `vllm` that writes down what it starts. `keepers` is locked, shared."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, keepers: IO[str]) -> None:
+        self.folder, self.keepers, self.port = folder, keepers, free_port()
         self.cluster = folder / "cluster.toml"
         self.cluster.write_text(PAIR.format(address="127.0.0.2"))
 
@@ -100,10 +107,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     started = f'HAKARU_TEST_VLLM={tmp_path} exec {sys.executable} {stand_in} "$@"'
     program(tmp_path / "bin", "vllm", f"#!/bin/sh\n{started}\n")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    made = Site(tmp_path)
-    (tmp_path / "kv_tokens").write_text(f"{made.pool(HALVES):,}")
-    yield made
-    assert made.left() == []
+    with KEEPERS.open("w") as keepers:
+        fcntl.flock(keepers, fcntl.LOCK_SH)
+        made = Site(tmp_path, keepers)
+        (tmp_path / "kv_tokens").write_text(f"{made.pool(HALVES):,}")
+        yield made
+        assert made.left() == []
 
 
 def answer(serving: Serving) -> str:
@@ -128,6 +137,7 @@ def test_two_ranks_answer_and_nothing_of_them_stays(site: Site) -> None:
     """Neither helpers nor shared memory; but what was there before, and what another program has
     open, stays.
     """
+    fcntl.flock(site.keepers, fcntl.LOCK_EX)
     before, open_there = SHARED / f"psm_before{os.getpid()}", SHARED / f"psm_open{os.getpid()}"
     before.touch()
     try:
