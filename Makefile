@@ -12,7 +12,7 @@ WHOLLY  := ^pytestmark = \[?pytest\.mark\.engine
 FAST    := $(PYTEST) -m "not engine" -n logical $(addprefix --ignore=,$(shell grep -rlE "$(WHOLLY)" tests))
 MODELS  := $(shell grep -rlE "mark\.engine" tests --include=test_*.py | sort)
 # The files that take longest begin, so that neither of the two waits long for the other in the end.
-LONG    := cli/test_quantize_budget quantization/test_copies quantization/test_budgeter cli/test_quantize_again \
+LONG    := vllm/test_real_vllm cli/test_quantize_budget quantization/test_copies quantization/test_budgeter cli/test_quantize_again \
 	evaluation/test_over_ray choosing/test_loop
 ORDERED := $(LONG:%=tests/%.py) $(filter-out $(LONG:%=tests/%.py),$(MODELS))
 ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile --no-loadscope-reorder $(ORDERED) \
