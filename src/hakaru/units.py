@@ -293,9 +293,9 @@ def parse_seconds(text: str, *, least: float = 1e-9) -> float:
     return float(match[1]) * (60 if match[3] else 3600 if match[4] else 1)
 
 
-def short_rate(rate: float) -> str:
-    """Three digits, which is more than is known: `5.31`, `152`, `9,660`."""
-    digits = float(f"{rate:.3g}")
+def three_digits(number: float) -> str:
+    """A speed or a time, with more digits than are known: `5.31`, `152`, `9,660`."""
+    digits = float(f"{number:.3g}")
     return f"{digits:,.0f}" if digits >= 100 else f"{digits:g}"
 
 

@@ -13,7 +13,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model
 from hakaru.planning.speed_figures import SpeedPrediction
 from hakaru.quantization.source import source_kind
-from hakaru.units import format_bytes, format_params, short_rate
+from hakaru.units import format_bytes, format_params, three_digits
 
 
 def opening(
@@ -35,9 +35,9 @@ def opening(
     if speed and speed.decode:
         yield say(
             "Speed    {value} tokens/s predicted for this file ({low} to {high})",
-            value=short_rate(speed.decode.value),
-            low=short_rate(speed.decode.low),
-            high=short_rate(speed.decode.high),
+            value=three_digits(speed.decode.value),
+            low=three_digits(speed.decode.low),
+            high=three_digits(speed.decode.high),
         )
     yield what_was_asked(constraints, settings)
     yield what_loss_is(constraints.tier)

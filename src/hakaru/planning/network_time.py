@@ -21,6 +21,7 @@ from hakaru.memory.settings import ContextSettings
 from hakaru.models.shape import Shape
 from hakaru.planning.shares import Layout
 from hakaru.planning.speed_figures import Basis, PredictedSpeed, Sample, SpeedPrediction
+from hakaru.units import three_digits
 
 MESSAGE: Final = 314
 """Bytes around the content of one that sets a tensor: command, size, tensor, flag, offset."""
@@ -83,9 +84,9 @@ class NetworkTime(Struct, frozen=True, kw_only=True):
         n_trips = sum(one.round_trips for one in self.token)
         n_bytes = sum(one.up_bytes + one.down_bytes for one in self.token)
         told = say(
-            "The network takes {ms:.3g} ms of each token (round trips: {trips}; data: "
+            "The network takes {ms} ms of each token (round trips: {trips}; data: "
             "{kilobytes:,.1f} kB), at {links}; so at most {most:,.0f} tokens/s, whatever computes.",
-            ms=1e3 * self.token_s,
+            ms=three_digits(1e3 * self.token_s),
             trips=n_trips,
             kilobytes=n_bytes / 1e3,
             links=", ".join(dict.fromkeys(map(_link_told, self.token))),

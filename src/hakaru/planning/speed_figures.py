@@ -4,6 +4,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from hakaru.units import three_digits
+
 SAME_SPEED: Final = 0.1
 """How much slower a model may decode, as a part of the faster one's speed, and still count as as
 fast (docs/decisions/0024).
@@ -65,7 +67,7 @@ class Basis(Struct, frozen=True, kw_only=True):
         if self.link_is_assumed:
             parts.append(f"copies at {LINK_GB_S[0]:.0f} to {LINK_GB_S[2]:.0f} GB/s (assumed)")
         if self.network_s:
-            parts.append(f"{1e3 * self.network_s:.3g} ms of network for each token")
+            parts.append(f"{three_digits(1e3 * self.network_s)} ms of network for each token")
         source = "computed from " + " and ".join(parts)
         if self.users == 1:
             return source

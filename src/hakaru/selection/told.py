@@ -14,7 +14,7 @@ from hakaru.selection.remembered import RowSpeed
 from hakaru.selection.seeing import Seeing
 from hakaru.selection.traffic import USUAL, reason
 from hakaru.selection.why import disagreements, why_recommended
-from hakaru.units import bytes_in, bytes_told, format_bytes, short_rate
+from hakaru.units import bytes_in, bytes_told, format_bytes, three_digits
 
 MOST_DISAGREEMENTS: Final = 2
 """Columns that say otherwise that are told; the JSON has all scores."""
@@ -163,7 +163,7 @@ def _several(first: Contender) -> list[str]:
             "Each of {n} gets this speed when all write at the same time, {all} tokens/s together: "
             "computed, not calibrated.",
             n=first.users,
-            all=short_rate(all_.value),
+            all=three_digits(all_.value),
         )
     ]
 

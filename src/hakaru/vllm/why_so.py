@@ -1,7 +1,7 @@
 """Why a model is divided or not, in sentences. Pure."""
 
 from hakaru.language import say, together
-from hakaru.units import format_bytes
+from hakaru.units import format_bytes, three_digits
 from hakaru.vllm.proposal import Option, Proposal, n_devices
 
 
@@ -60,17 +60,19 @@ def _held_whole(proposal: Proposal) -> str:
 
 
 def _network(option: Option) -> str:
-    if option.time.network_ms is None:
+    time = option.time
+    if time.network_ms is None:
         return say(
             "How fast the nodes reach each other is not known, so tensor parallel over them was "
             "not weighed."
         )
-    if option.time.read_ms is None:
-        return say("The network takes {ms:.2g} ms of each token.", ms=option.time.network_ms)
+    network = three_digits(time.network_ms)
+    if time.read_ms is None:
+        return say("The network takes {ms} ms of each token.", ms=network)
     return say(
-        "The network takes {ms:.2g} ms of each token, reading the memory at least {read:.2g} ms.",
-        ms=option.time.network_ms,
-        read=option.time.read_ms,
+        "The network takes {ms} ms of each token, reading the memory at least {read} ms.",
+        ms=network,
+        read=three_digits(time.read_ms),
     )
 
 

@@ -18,7 +18,7 @@ from hakaru.ledger import Ledger
 from hakaru.models.model import Model
 from hakaru.pictures.loss_layout import Candidate, State, loss_layout
 from hakaru.pictures.plane import NARROW, WIDE
-from hakaru.units import Figure, bytes_told, common_unit, short_rate
+from hakaru.units import Figure, bytes_told, common_unit, three_digits
 
 
 class CandidateRow(Struct, frozen=True, kw_only=True):
@@ -120,8 +120,8 @@ def _row(
         memory=bytes_told(candidate["total_bytes"], unit),
         loss="-" if loss is None else f"{loss.value:.3g}" if loss.value else "0",
         loss_span=_loss_span(loss, is_measured=bool(candidate["kld_mean"])),
-        speed=short_rate(speed.value) if speed else "-",
-        speed_span=_span(short_rate(speed.lowest), short_rate(speed.highest)) if speed else "",
+        speed=three_digits(speed.value) if speed else "-",
+        speed_span=_span(three_digits(speed.lowest), three_digits(speed.highest)) if speed else "",
         why=candidate["why"],
         is_taken=_is_taken(candidate, evidence),
     )

@@ -7,7 +7,7 @@ from hakaru.evaluation.bench import Benched
 from hakaru.evaluation.calibrating import Calibrated
 from hakaru.language import say
 from hakaru.planning.speed_figures import PredictedSpeed
-from hakaru.units import Figure, format_bytes, short_rate
+from hakaru.units import Figure, format_bytes, three_digits
 
 
 def print_benched(benched: Benched) -> None:
@@ -51,11 +51,11 @@ def benched_table(benched: Benched) -> Table:
 
 
 def _cells(predicted: PredictedSpeed | None, measured: Figure) -> list[str | Cell]:
-    shown = short_rate(measured.value)
+    shown = three_digits(measured.value)
     if predicted is None:
         return ["-", shown, "-"]
     off = f"{100 * (measured.value / predicted.value - 1):+.0f}%"
-    return [Cell(interval_text(predicted), short_rate(predicted.value)), shown, off]
+    return [Cell(interval_text(predicted), three_digits(predicted.value)), shown, off]
 
 
 def print_calibrated(calibrated: Calibrated) -> None:
@@ -73,8 +73,8 @@ def print_calibrated(calibrated: Calibrated) -> None:
             [
                 one.name,
                 format_bytes(one.n_bytes),
-                short_rate(speed.decode_tokens_per_s.value),
-                short_rate(speed.prefill_tokens_per_s.value),
+                three_digits(speed.decode_tokens_per_s.value),
+                three_digits(speed.prefill_tokens_per_s.value),
             ]
         )
     show_table(Table(columns, rows))

@@ -6,7 +6,7 @@ from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
 from hakaru.cli.wrapping import whole
 from hakaru.language import say
-from hakaru.units import format_params
+from hakaru.units import format_params, three_digits
 from hakaru.vllm.launch import launches
 from hakaru.vllm.proposal import Placed
 from hakaru.vllm.vllm_fit import VllmFit
@@ -81,9 +81,9 @@ def _print_placed(placed: Placed) -> None:
     if time is not None:
         print_text(
             say(
-                "With all users at full context a token takes each of them at least {ms:.3g} ms "
+                "With all users at full context a token takes each of them at least {ms} ms "
                 "(computed: reading weights and KV cache, and the network).",
-                ms=time,
+                ms=three_digits(time),
             )
         )
 

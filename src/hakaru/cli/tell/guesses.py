@@ -7,7 +7,7 @@ from hakaru.cli.output import print_text, show_table
 from hakaru.cli.table import Cell, Column, Table, bytes_cell
 from hakaru.evaluation.work_prompts import Work, work_name
 from hakaru.language import say
-from hakaru.units import format_bytes, short_rate
+from hakaru.units import format_bytes, three_digits
 
 WORKS: Final[tuple[Work, ...]] = ("chat", "code", "summary")
 
@@ -44,8 +44,8 @@ def _verdict(result: Speculated) -> str:
             gain=_times(taken.gain.value),
             low=_times(taken.gain.lowest),
             high=_times(taken.gain.highest),
-            rate=short_rate(taken.tokens_per_s.value),
-            plain=short_rate(taken.plain_tokens_per_s.value),
+            rate=three_digits(taken.tokens_per_s.value),
+            plain=three_digits(taken.plain_tokens_per_s.value),
             n_answers=taken.n_answers,
             rounds=taken.n_rounds,
             memory=format_bytes(taken.memory_bytes),
@@ -79,7 +79,7 @@ def _table(result: Speculated) -> Table:
         *(Column(work_name(work), goes=5) for work in WORKS),
     ]
     first = result.tried[0]
-    plain = [say("none"), "-", "-", "-", short_rate(first.plain_tokens_per_s.value), "1.00", ""]
+    plain = [say("none"), "-", "-", "-", three_digits(first.plain_tokens_per_s.value), "1.00", ""]
     return Table(columns, [[*plain, *("" for _ in WORKS)], *map(_row, result.tried)])
 
 
@@ -90,7 +90,7 @@ def _row(tried: Tried) -> list[str | Cell]:
         str(tried.way.n_max),
         bytes_cell(tried.memory_bytes, "MiB"),
         "-" if tried.acceptance is None else f"{tried.acceptance:.0%}",
-        short_rate(tried.tokens_per_s.value),
+        three_digits(tried.tokens_per_s.value),
         _times(tried.gain.value),
         f"{_times(tried.gain.lowest)}…{_times(tried.gain.highest)}",
         *("" if gain is None else _times(gain) for gain in works),

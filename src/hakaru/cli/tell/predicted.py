@@ -11,7 +11,7 @@ from hakaru.planning.speed_figures import (
     PredictedSpeed,
     SpeedPrediction,
 )
-from hakaru.units import short_rate
+from hakaru.units import three_digits
 
 
 def speed_sentences(speed: SpeedPrediction, check: str) -> list[str]:
@@ -65,7 +65,7 @@ def speed_sentences(speed: SpeedPrediction, check: str) -> list[str]:
 
 def interval_text(speed: PredictedSpeed) -> str:
     """A speed and its interval, such as `152 (86 to 188)`."""
-    value, low, high = (short_rate(rate) for rate in (speed.value, speed.low, speed.high))
+    value, low, high = (three_digits(rate) for rate in (speed.value, speed.low, speed.high))
     return say("{value} ({low} to {high})", value=value, low=low, high=high)
 
 
@@ -92,5 +92,7 @@ def basis_text(basis: Basis) -> str:
             say("copies to the card at {low:.0f} to {high:.0f} GB/s (assumed)", low=low, high=high)
         )
     if basis.network_s:
-        parts.append(say("{ms:.3g} ms of network for each token", ms=1e3 * basis.network_s))
+        parts.append(
+            say("{ms} ms of network for each token", ms=three_digits(1e3 * basis.network_s))
+        )
     return listed(parts)

@@ -6,7 +6,7 @@ from hakaru.language import say
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.cost import Cost, Prices
 from hakaru.selection.money import Money
-from hakaru.units import Figure, short_rate
+from hakaru.units import Figure, three_digits
 
 
 def cost_lines(chosen: Chosen) -> list[str]:
@@ -38,9 +38,9 @@ def cost_lines(chosen: Chosen) -> list[str]:
 
 def _energy(cost: Cost, prices: Prices) -> str:
     figures = {
-        "value": short_rate(cost.kwh.value),
-        "low": short_rate(cost.kwh.lowest),
-        "high": short_rate(cost.kwh.highest),
+        "value": three_digits(cost.kwh.value),
+        "low": three_digits(cost.kwh.lowest),
+        "high": three_digits(cost.kwh.highest),
     }
     if prices.watts:
         return say(
@@ -88,7 +88,7 @@ def _beside_cloud(cost: Cost, prices: Prices, cloud: Money) -> str:
             "{line} If it wrote all day ({daily} tokens), a machine for {machine} would have paid "
             "for itself after {months:,.1f} months.",
             line=line,
-            daily=short_rate(daily),
+            daily=three_digits(daily),
             machine=machine,
             months=months,
         )
@@ -96,7 +96,7 @@ def _beside_cloud(cost: Cost, prices: Prices, cloud: Money) -> str:
         "{line} With {daily} tokens a day, a machine for {machine} has paid for itself after "
         "{months:,.1f} months.",
         line=line,
-        daily=short_rate(daily),
+        daily=three_digits(daily),
         machine=machine,
         months=months,
     )
