@@ -13,7 +13,9 @@ from hakaru.language import say
 
 WITH_USAGE: Final = {"include_usage": True}
 BRIEF_S: Final = 0.3
-"""Seconds of a stream up to which nobody can tell whether its events came one by one."""
+"""Seconds of a stream in which events that come together may have been held back by chance."""
+FLOWED: Final = 0.5
+"""The part of so brief a stream's time over which its events come if none was held back."""
 AT_ONCE: Final = 0.1
 """The part of a stream's time in which all its events come if they were held back."""
 
@@ -160,9 +162,12 @@ async def _flows(peer: Peer) -> Outcome:
     if bad := not_ok(reply):
         return bad
     times = [event.at_s for event in reply.events]
-    if len(reply.stream.deltas) < 3 or reply.seconds < BRIEF_S:
+    took_s = times[-1] - times[0]
+    if len(reply.stream.deltas) < 3 or (
+        reply.seconds < BRIEF_S and took_s < FLOWED * reply.seconds
+    ):
         return unknown(say("the answer was too short to tell"))
-    if times[-1] - times[0] < AT_ONCE * reply.seconds and times[0] > BRIEF_S:
+    if took_s < AT_ONCE * reply.seconds and times[0] > BRIEF_S:
         return _held_back(times, reply.seconds, peer.first_s)
     return passed()
 
