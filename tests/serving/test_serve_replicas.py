@@ -22,7 +22,7 @@ import pytest
 from clusters_made import PAIR
 from hakaru.deploying import vllm_processes
 from hakaru.deploying.deploy import deploy
-from hakaru.errors import EngineRefused, MachineError, NodeUnready, WorkerLost
+from hakaru.errors import EngineRefused, MachineError, NodeUnreachable, NodeUnready, WorkerLost
 from hakaru.serving import ranks
 from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_replicas import serve_replicas
@@ -256,6 +256,19 @@ def test_a_session_that_is_cut_leaves_nothing_there(
         site.cluster.write_text(PAIR.format(address="192.0.2.7") + f'ssh = "{host}"\n')
         with pytest.raises(WorkerLost, match=r"^two: vllm-0 ended"):
             site.lose(cut)
+
+
+def test_a_tunnel_that_reaches_nobody_names_the_node(site: Site) -> None:
+    """And says what ssh says."""
+    refuses = "echo 'ssh: connect to host two port 22: Connection refused' >&2; exit 255"
+    program(site.folder / "bin", "ssh", f"#!/bin/sh\n{refuses}\n")
+    nodes = PAIR.format(address="127.0.0.2").replace("3GiB", "1GiB", 1)
+    site.cluster.write_text(nodes + 'ssh = "me@two"\n')
+    with (
+        pytest.raises(NodeUnreachable, match=r"me@two: ssh does not get there \(connect to host"),
+        site.serve(parallel=Parallel()),
+    ):
+        pass
 
 
 def test_a_replica_elsewhere_is_reached_through_a_tunnel(

@@ -107,7 +107,9 @@ class Rank:
                 node=node.name,
                 program=self.process.command[0],
             )
-        if self._leader is None or code == SSH_FAILED:
+        if self.process.role == "tunnel" and code == SSH_FAILED:
+            return failed_there(self.process.command[-1], code, "\n".join(self._tail), "ssh")
+        if self._leader is None or (code == SSH_FAILED and not self._is_here):
             host = node.name if self._is_here else host_of(node)
             return failed_there(host, code, self._session.said(), "python3")
         return WorkerLost(
