@@ -52,6 +52,13 @@ def print_vllm_fit(fit: VllmFit) -> None:
             )
         )
         print_text(sentence)
+    if fit.served.name == "mxfp4":
+        print_text(
+            say(
+                "MXFP4 is counted as Marlin's kernels pad it; Triton's, on Hopper, pad less and "
+                "leave more for the KV cache."
+            )
+        )
     _print_commands(fit)
 
 
