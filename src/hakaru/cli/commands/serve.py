@@ -17,7 +17,6 @@ from hakaru.cli.options import BackendOptions, ContextOptions, HandOptions, Serv
 from hakaru.cli.output import next_step, print_aside, print_json, print_text
 from hakaru.cli.paste import pasted
 from hakaru.cli.service_unit import absolute, how_to_start, service_unit, stops_within_s
-from hakaru.cli.tell.cluster import print_starts
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
@@ -33,7 +32,6 @@ from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.port import DEFAULT_PORT
 from hakaru.serving.serve import ToServe, serve, to_serve
 from hakaru.serving.serve_at import Pages, Serving
-from hakaru.serving.serve_cluster import over_cluster, serve_cluster, starts_over
 from hakaru.session import Session
 
 OF_ADDRESS: Final = frozenset(
@@ -180,6 +178,8 @@ def _over_cluster(
         )
     if options.dry_run:
         return _plan_over_cluster(options, cluster, session)
+    from hakaru.serving.serve_cluster import serve_cluster  # nobody else needs TOML
+
     serving = serve_cluster(
         options.models[0],
         cluster,
@@ -200,6 +200,9 @@ def _over_cluster(
 
 def _plan_over_cluster(options: ServeOptions, cluster: Path, session: Session) -> int:
     """Tell what would be started on which node; nothing is."""
+    from hakaru.cli.tell.cluster import print_starts
+    from hakaru.serving.serve_cluster import over_cluster, starts_over
+
     over = over_cluster(
         options.models[0],
         cluster,

@@ -80,6 +80,14 @@ def _delta_net(
     append_nextn(hyperparameters, extra)
 
 
+_QWEN35_IN_VLLM: Final = InVllm(
+    on_every_stage=frozenset({"embedding"}),
+    recurrent="gated delta",
+    states_in_f32=True,
+    sees=True,
+    types=IN_16_BITS,
+)
+
 ARCHITECTURES: Final = (
     Architecture(
         "qwen2",
@@ -185,13 +193,7 @@ ARCHITECTURES: Final = (
         plain=_SECTIONS,
         goes_back=True,
         graph_nodes_per_token=40,
-        in_vllm=InVllm(
-            on_every_stage=frozenset({"embedding"}),
-            recurrent="gated delta",
-            states_in_f32=True,
-            sees=True,
-            types=IN_16_BITS,
-        ),
+        in_vllm=_QWEN35_IN_VLLM,
     ),
     Architecture(
         "qwen35moe",
@@ -206,12 +208,6 @@ ARCHITECTURES: Final = (
         plain=_SECTIONS,
         goes_back=True,
         graph_nodes_per_token=40,
-        in_vllm=InVllm(
-            on_every_stage=frozenset({"embedding"}),
-            recurrent="gated delta",
-            states_in_f32=True,
-            sees=True,
-            types=IN_16_BITS,
-        ),
+        in_vllm=_QWEN35_IN_VLLM,
     ),
 )
