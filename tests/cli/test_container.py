@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hakaru.cli import run
-from hakaru.cli.container import _mount
+from hakaru.cli.ways_to_serve import container as written
 from hakaru.testing import write_tiny_llama
 
 pytestmark = pytest.mark.usefixtures("no_engine")
@@ -121,7 +121,7 @@ def test_quadlet_is_a_unit_that_podman_reads(
 )
 def test_a_mount_is_one_word_of_csv(tmp_path: Path, name: str, field: str) -> None:
     """Podman's generator takes it apart at blanks, and Podman at commas."""
-    line = _mount(tmp_path / f"{name}.gguf")
+    line = written._mount(tmp_path / f"{name}.gguf")
     assert f",{field.format(tmp_path)}," in line and line.startswith("Mount=")
     assert line[6] == line[-1] == '"'
 
@@ -179,7 +179,7 @@ def test_the_image_is_built_from_what_is_installed(
         ("git+https://x.example/h@abc", "hakaru @ git+https://x.example/h@abc"),
         ("", "hakaru=="),
     ):
-        monkeypatch.setattr("hakaru.cli.container._origin", lambda origin=origin: origin)
+        monkeypatch.setattr(written, "_origin", lambda origin=origin: origin)
         assert line in printed(capsys, "containerfile")
 
 

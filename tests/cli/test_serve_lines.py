@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hakaru.cli.commands.serve import stay
+from hakaru.cli.staying import stay
 from hakaru.engine.mode import Gives
 from hakaru.language import use_language
 from hakaru.models.embedded import embedded_model

@@ -4,10 +4,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakaru.cli.commands.serve import stay
 from hakaru.cli.options import ParallelOptions
 from hakaru.cli.output import print_json, print_text
 from hakaru.cli.paste import pasted
+from hakaru.cli.staying import stay
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.wrapping import whole
 from hakaru.deploying.bundle import Bundle, Target

@@ -8,11 +8,11 @@ from msgspec import structs
 from hakaru.choosing.decision import Decision
 from hakaru.choosing.mix_gain import Gain
 from hakaru.cli.commands.pull import on_this_disk
-from hakaru.cli.commands.serve import stay
 from hakaru.cli.deciding import decide, decide_with_gain
 from hakaru.cli.for_task import names_task, with_model_for
 from hakaru.cli.options import ServingOptions, WishOptions
 from hakaru.cli.output import next_step, print_json
+from hakaru.cli.staying import stay
 from hakaru.cli.tell.gain import gain_json, print_gain
 from hakaru.cli.tell.tune import print_decision
 from hakaru.cli.tell.ways_on import next_command

@@ -22,7 +22,7 @@ from hakaru.cli.parameters import (
 )
 
 if TYPE_CHECKING:
-    from hakaru.cli.commands.serve import ServeOptions
+    from hakaru.cli.ways_to_serve import ServeOptions
 
 
 @click.command()

@@ -26,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
-from hakaru.cli.service_unit import STOPPED_WHILE_LOADING
+from hakaru.cli.ways_to_serve.service_unit import STOPPED_WHILE_LOADING
 from hakaru.deploying.compose_files import escaped
 from hakaru.deploying.manifest import as_yaml
 from hakaru.deploying.unit_words import quoted
