@@ -64,6 +64,7 @@ class Mode(Struct, frozen=True, kw_only=True):
     named_gpu_layers: int | None = None  # as a person named them; None: the planner decides
     must_guess: bool = False  # a person named what guesses: it is never left out
     private: bool = False  # the engine sees no network, and of all files only the model's
+    warms_up: bool = True  # a run before the engine says that it is ready
     rpc: tuple[str, ...] = ()  # where workers on other machines lend their devices: `host:port`
 
     @property
@@ -119,6 +120,8 @@ class Mode(Struct, frozen=True, kw_only=True):
         argument has no room for it.
         """
         request: dict[str, Any] = {"gives": self.gives}
+        if not self.warms_up:
+            request["warms_up"] = False
         if self.n_gpu_layers is not None:
             request |= {
                 "n_gpu_layers": self.n_gpu_layers,

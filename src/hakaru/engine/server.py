@@ -37,7 +37,7 @@ from hakaru.hardware.threads import n_threads
 from hakaru.memory.settings import ContextSettings
 from hakaru.places import run_dir
 
-if TYPE_CHECKING:  # it is imported while the process loads its model
+if TYPE_CHECKING:  # a server that is only started does without
     import httpx
 
 READY_WITHIN_S: Final = 60.0
@@ -207,8 +207,6 @@ class EngineServer:
         """Return when the model answers. Raises EngineDied if the process ends before that or takes
         too long, and EngineRefused if it has something otherwise than it was asked for.
         """
-        import httpx  # noqa: F401 -- it is needed soon, and the process is busy with its model
-
         bytes_per_s = SEND_BYTES_PER_S if self.mode.rpc else LOAD_BYTES_PER_S
         patience_s = READY_WITHIN_S + self.path.stat().st_size / bytes_per_s
         too_slow = threading.Event()

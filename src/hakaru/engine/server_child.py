@@ -43,6 +43,7 @@ def main() -> None:
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params = False
     params.endpoint_metrics = True
+    params.warmup = request.get("warms_up", True)
     if "n_gpu_layers" in request:
         params.n_gpu_layers = request["n_gpu_layers"]
         if split := [float(n) for n in request["tensor_split"]]:

@@ -38,6 +38,8 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
         "--log-verbosity": VERBOSITY,
     }
     switches = ["--metrics", "--no-ui"]
+    if not request.get("warms_up", True):
+        switches.append("--no-warmup")
     if "n_gpu_layers" in request:
         flags["--n-gpu-layers"] = request["n_gpu_layers"]
         if request["tensor_split"]:

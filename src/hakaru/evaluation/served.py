@@ -66,6 +66,17 @@ def laid_out(fit: Fit, mode: Mode) -> Mode:
     )
 
 
+def as_served(fit: Fit, mode: Mode) -> Mode:
+    """`mode` for a server that gives a first answer before it is used (`engine.first_answer`): on
+    processors that answer reads every weight of a dense model, as llama.cpp's warm-up would. It
+    does not touch all experts, a draft, a projector, or what an accelerator sets up.
+    """
+    laid = laid_out(fit, mode)
+    is_plain = not (mode.speculation or mode.projector or mode.rpc or fit.model.shape.n_expert)
+    is_warm_by_itself = is_plain and mode.gives == "text" and not fit.placement.layout.counts
+    return replace(laid, warms_up=False) if is_warm_by_itself else laid
+
+
 def check_laid_out(server: EngineServer, fit: Fit) -> None:
     """Raises EngineRefused if the layers of a loaded model do not lie where `fit` put them."""
     layout = fit.placement.layout

@@ -21,7 +21,7 @@ from msgspec.structs import asdict, replace
 from hakaru import trust
 from hakaru.engine.mode import Gives, Mode
 from hakaru.errors import EngineDied, Interrupted, MachineError
-from hakaru.evaluation.served import check_laid_out, laid_out
+from hakaru.evaluation.served import as_served, check_laid_out
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
 from hakaru.ledger import sha256_of
@@ -175,7 +175,7 @@ def supervised(
     return Supervisor(
         model.path,
         fit.settings,
-        laid_out(fit, mode),
+        as_served(fit, mode),
         on_event=on_event,
         on_line=on_line,
         before_restart=check,

@@ -5,7 +5,7 @@ from pathlib import Path
 from hakaru.cli.next_steps import after_dry_run
 from hakaru.cli.output import next_step, print_json, print_text
 from hakaru.cli.ways_to_serve import ServeOptions
-from hakaru.evaluation.served import laid_out
+from hakaru.evaluation.served import as_served
 from hakaru.language import say
 from hakaru.serving.entrance import Entrance
 from hakaru.serving.plan_to_load import plan_to_load
@@ -46,7 +46,7 @@ def plan_one(options: ServeOptions, session: Session) -> int:
     to_load = model_to_serve(options, session)
     fit, mode = plan_to_load(*to_load, session, memory=options.memory)
     if options.json:
-        mode = laid_out(fit, mode)
+        mode = as_served(fit, mode)
         command = server_command(
             to_load.model.path, fit.settings, socket=Path("FOLDER/SOCKET"), mode=mode
         )
