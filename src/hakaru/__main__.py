@@ -32,13 +32,22 @@ A_MOMENT_S: Final = 0.01
 def main() -> None:
     """Run the command line: one sentence instead of a traceback, and the exit code of the error."""
     gc.set_threshold(*RARELY)
+    early, words = None, sys.argv[1:]
     try:
         sys.unraisablehook = _not_lost
+        if words[:1] == ["serve"]:
+            from hakaru.engine.early import EarlyEngine
+
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # until `run` has its own
+            early = EarlyEngine(words)
+            early.begin()
         from hakaru.cli import run  # an import can be interrupted, too
 
-        code = run(sys.argv[1:], pages=_pages, live=_live)
+        code = run(words, pages=_pages, live=_live, early=early)
     except KeyboardInterrupt:  # once more, while the first was being told
         code = 130
+    if early:
+        early.end()
     _leave(code)
 
 

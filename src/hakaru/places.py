@@ -41,9 +41,12 @@ def ledger_path() -> Path:
     return data_dir(make=False) / "ledger.sqlite"
 
 
-def cache_dir(*parts: str) -> Path:
-    """The folder of what can be fetched again, or the folder `parts` in it. Made on first use."""
-    return _made(Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts))
+def cache_dir(*parts: str, make: bool = True) -> Path:
+    """The folder of what can be fetched again, or the folder `parts` in it. Made on first use;
+    `make` is False for a caller who only looks what is there.
+    """
+    folder = Path(platformdirs.user_cache_dir("hakaru")).joinpath(*parts)
+    return _made(folder) if make else folder
 
 
 def log_dir(*, make: bool = True) -> Path:
@@ -116,6 +119,11 @@ def run_dir(*, make: bool = True) -> Path:
     if not is_private:
         _check_owner(directory)
     return directory
+
+
+def server_records() -> Iterator[Path]:
+    """The records of running servers, and of those that did not end in order."""
+    return run_dir(make=False).glob("serve-*.json")
 
 
 def _in_shared(place: str | Path, *more: str) -> Path:

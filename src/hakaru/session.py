@@ -16,6 +16,7 @@ from time import monotonic
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from hakaru.engine.early import EarlyEngine
 from hakaru.engine.lab import Lab
 from hakaru.hardware.machine import Machine
 from hakaru.hardware.probe import probe_machine
@@ -60,6 +61,7 @@ class Session(Struct, frozen=True, kw_only=True):
     look: Callable[[], Machine] | None = None  # reads the machine anew; None: `machine` holds
     ledger: Ledger  # what was measured before, and where new figures go
     lab: Lab = field(default_factory=Lab)  # llama.cpp for dry runs, quantizing and comparing
+    early: EarlyEngine | None = None  # for the next server; it may run already
     watch: Watch = nobody_watches  # hears how far a step is
     foresee: Foresee = nobody_waits  # hears how long the whole work still takes
     note: Tell = nobody_listens  # hears what a person likes to know, such as the kind of the model
@@ -84,21 +86,28 @@ class Session(Struct, frozen=True, kw_only=True):
         note: Tell = nobody_listens,
         warn: Tell = log_warning,
         keeps: bool = True,
+        early: EarlyEngine | None = None,
     ) -> "Session":
         """A session on this machine, with the ledger in the data directory.
 
         `machine`: what `probe_machine` returned; None: it is called. `keeps` False is for verbs
         whose result is told or written elsewhere, such as `fit`, `test` and a preset: on a full
-        disk and in a read-only home they do their work and warn that nothing is remembered. Raises
-        MachineError for a ledger that cannot be opened.
+        disk and in a read-only home they do their work and warn that nothing is remembered. `early`
+        is the engine that may have been started for the server of this session. Raises MachineError
+        for a ledger that cannot be opened.
         """
         ledger = Ledger(watch=watch, keeps=keeps)
         if ledger.trouble:
             warn(say("nothing is remembered: {reason}", reason=ledger.trouble))
+
+        def look() -> Machine:
+            return early.as_before(probe_machine()) if early else probe_machine()
+
         return cls(
-            machine=machine or probe_machine(),
-            look=probe_machine,
+            machine=machine or look(),
+            look=look,
             ledger=ledger,
+            early=early,
             watch=watch,
             foresee=foresee,
             note=note,

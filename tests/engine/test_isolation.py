@@ -12,8 +12,9 @@ import pytest
 
 from hakaru.engine import bubblewrap, isolation
 from hakaru.engine.builds import Build
+from hakaru.engine.environment import told
 from hakaru.engine.first_answer import give_first_answer
-from hakaru.engine.isolation import Cell, cell_of, is_private, signal_told, told
+from hakaru.engine.isolation import Cell, cell_of, is_private, signal_told
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer, server_command
 from hakaru.engine.speculation import Speculation

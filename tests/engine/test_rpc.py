@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from hakaru.engine.environment import engine_environment
 from hakaru.engine.log import buffer_bytes, is_host
 from hakaru.engine.mode import Mode
-from hakaru.engine.process import child_command, engine_environment
+from hakaru.engine.process import child_command
 from hakaru.engine.server import server_request
 from hakaru.engine.server_flags import server_flags
 from hakaru.memory.settings import ContextSettings

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from hakaru.engine import server_child
 from hakaru.engine.builds import OVERRIDE
+from hakaru.engine.environment import engine_environment
 from hakaru.engine.mode import ChatTemplate, Mode
-from hakaru.engine.process import engine_environment
 from hakaru.engine.sampling import Sampling
 from hakaru.engine.server import EngineServer, server_command, server_request
 from hakaru.engine.server_flags import every_flag, server_flags

@@ -13,6 +13,7 @@ from hakaru.language import LANGUAGES, listed, say, spell_fields, use_language
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
+    from hakaru.engine.early import EarlyEngine
     from hakaru.serving.serve_at import Pages
 
 PASTED: Final = ("command", "check", "quoted", "right", "url", "path", "folder")
@@ -23,12 +24,18 @@ INTERRUPTED: Final = 130
 """The exit code of what Ctrl-C, SIGTERM or a closed terminal ended before it was done."""
 
 
-def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | None" = None) -> int:
+def run(
+    arguments: list[str],
+    *,
+    pages: "Pages | None" = None,
+    live: "Live | None" = None,
+    early: "EarlyEngine | None" = None,
+) -> int:
     """Run `hakaru` with `arguments` and return its exit code. A server that it starts also shows
-    `pages` to browsers, and a test `live` what it knows so far.
+    `pages` to browsers, and a test `live` what it knows so far. `early` is the engine of a server.
     """
     from hakaru.cli.app import invoke
-    from hakaru.cli.called import Browser
+    from hakaru.cli.called import Around
 
     _usable_streams()
     spell_fields(OPTION_OF)
@@ -40,7 +47,7 @@ def run(arguments: list[str], *, pages: "Pages | None" = None, live: "Live | Non
                 signal.signal(number, _terminate)  # ends in order, as Ctrl-C does
         arguments, language = _language(arguments)
         use_language(language)
-        code = invoke(arguments, Browser(pages, live))
+        code = invoke(arguments, Around(pages, live, early))
         sys.stdout.flush()
         return code
     except HakaruError as error:

@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 import hakaru
-from hakaru.cli.called import Browser
+from hakaru.cli.called import Around
 from hakaru.cli.in_language import in_one_sentence, speak, use_language
 from hakaru.cli.mistyped import hints
 from hakaru.cli.paste import VERBS
@@ -53,14 +53,14 @@ def app() -> None:
     """Find, quantize, measure and privately run the language model that truly fits your machine."""
 
 
-def invoke(arguments: list[str], browser: Browser) -> int:
+def invoke(arguments: list[str], around: Around) -> int:
     """Run one command line and return its exit code. What click finds wrong with it becomes Misuse:
     one way of saying errors.
     """
     use_language()
     speak(app)
     try:
-        result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=browser)
+        result = app.main(arguments, prog_name="hakaru", standalone_mode=False, obj=around)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         return 0

@@ -7,14 +7,16 @@ from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
+    from hakaru.engine.early import EarlyEngine
     from hakaru.serving.serve_at import Pages
 
 
-class Browser(NamedTuple):
-    """How the pages are made. None: there are none."""
+class Around(NamedTuple):
+    """What the process gives to its command. None: there is none of it."""
 
-    pages: "Pages | None" = None  # of a server
-    live: "Live | None" = None  # of a test
+    pages: "Pages | None" = None  # makes the pages of a server
+    live: "Live | None" = None  # makes the page of a test
+    early: "EarlyEngine | None" = None  # of a server, which may run already
 
 
 def given() -> tuple[str, ...]:
@@ -28,7 +30,7 @@ def given() -> tuple[str, ...]:
     )
 
 
-def browser() -> Browser:
-    """How the pages are made, as `invoke` was told."""
-    given_to_click: Browser = click.get_current_context().obj
+def around() -> Around:
+    """What the process gives, as `invoke` was told."""
+    given_to_click: Around = click.get_current_context().obj
     return given_to_click

@@ -2,6 +2,7 @@
 
 from hakaru.cli.output import print_aside, print_text, warn
 from hakaru.cli.progress import Watching
+from hakaru.engine.early import EarlyEngine
 from hakaru.hardware.machine import Machine
 from hakaru.session import Session, nobody_listens, nobody_waits, nobody_watches
 
@@ -13,13 +14,14 @@ def terminal_session(
     quiet: bool = False,
     aside: bool = False,
     keeps: bool = True,
+    early: EarlyEngine | None = None,
 ) -> Session:
     """A session whose progress `watching` shows, with its notes on stdout and its warnings on
     stderr.
 
     `quiet` leaves the notes out, for commands whose stdout is one JSON object; `aside` puts them on
-    stderr, for commands whose stdout is a conversation. `keeps` is that
-    of `Session.here`.
+    stderr, for commands whose stdout is a conversation. `keeps` and
+    `early` are those of `Session.here`.
     """
     note = print_aside if aside else nobody_listens if quiet else print_text
     return Session.here(
@@ -29,4 +31,5 @@ def terminal_session(
         note=note,
         warn=warn,
         keeps=keeps,
+        early=early,
     )

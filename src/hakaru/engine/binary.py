@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hakaru.engine.build_id import LIBRARIES
+from hakaru.engine.environment import engine_environment
 from hakaru.engine.log import last_words
-from hakaru.engine.process import engine_environment
 from hakaru.errors import EngineRefused, system_reason
 from hakaru.language import listed
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from hakaru.engine.builds import PACKAGE, selection
 from hakaru.engine.capi import LIBRARY, PINNED
+from hakaru.engine.environment import child_environment
 from hakaru.engine.log import last_words
-from hakaru.engine.process import KEPT_LINES, child_command, child_environment, how_it_ended
+from hakaru.engine.process import KEPT_LINES, child_command, how_it_ended
 from hakaru.errors import (
     EngineDied,
     EngineMissing,

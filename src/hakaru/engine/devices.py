@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from hakaru.engine.binary import ANSWERS_WITHIN_S, what_it_says
 from hakaru.engine.builds import Build
+from hakaru.engine.environment import child_environment
 from hakaru.engine.log import last_words
-from hakaru.engine.process import child_command, child_environment
+from hakaru.engine.process import child_command
 from hakaru.errors import EngineRefused
 
 _LISTED: Final = re.compile(r"^ +(\w+): (.+) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)

@@ -18,8 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from hakaru.engine.builds import OVERRIDE
+from hakaru.engine.environment import child_environment
 from hakaru.engine.lab import Lab
-from hakaru.engine.process import child_command, child_environment, how_it_ended
+from hakaru.engine.process import child_command, how_it_ended
 from hakaru.engine.server import EngineServer
 from hakaru.errors import EngineRefused, HakaruError
 from hakaru.formats.header_file import stays_f32, write_header_only

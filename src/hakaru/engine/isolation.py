@@ -40,12 +40,6 @@ NO_FILES: Final = 'ulimit -f 0; exec "$@"'
 in the memory that they share (/dev/shm).
 """
 _LIBRARY: Final = re.compile(r" => (/(?!usr/|lib).*) \(0x")
-KEPT_NAMES: Final = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ")
-KEPT_BEGINNINGS: Final = (
-    "CUDA_", "GGML_", "GOMP_", "GPU_", "HIP_", "HSA_", "KMP_", "LC_", "MALLOC_", "NVIDIA_", "OMP_",
-    "ROCR_", "VK_",
-)  # fmt: skip
-"""The variables that an isolated engine is told. Others may hold keys of other programs."""
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -86,15 +80,6 @@ def cell_of(build: Build, model: Path, more: Iterable[Path], *, folder: Path) ->
 def gpu_nodes() -> list[str]:
     """The device files of the GPUs here."""
     return sorted(node for pattern in GPU_NODES for node in glob(pattern))
-
-
-def told(environment: dict[str, str]) -> dict[str, str]:
-    """The part of the environment that an isolated engine is told."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in KEPT_NAMES or name.startswith(KEPT_BEGINNINGS)
-    }
 
 
 def engine_below(pid: int) -> int:

@@ -4,39 +4,20 @@ end is told.
 
 import os
 import re
+import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from hakaru.hardware.nvidia import pinned_order
-
 KEPT_LINES: Final = 400
 """Lines of a child's log that its parent keeps."""
 GONE_WITHIN_S: Final = 5.0  # from SIGKILL to the end of a process with much memory
 LOOK_S: Final = 0.005
-CHILD_ENVIRONMENT: Final = {"GGML_NO_BACKTRACE": "1"}
-"""ggml would start a debugger when it aborts, which delays the end and hides the reason."""
-
-
-def child_environment() -> dict[str, str]:
-    """The environment of a child: ours, and CUDA's cards in the order in which a split over them
-    was planned.
-    """
-    return {**os.environ, **CHILD_ENVIRONMENT, **pinned_order()}
-
-
-def engine_environment() -> dict[str, str]:
-    """The environment of a program of llama.cpp's own: a child's, without the settings that such
-    programs read from names such as LLAMA_ARG_CTX_SIZE, since what is measured is what the command
-    line says.
-    """
-    return {
-        name: value for name, value in child_environment().items() if not name.startswith("LLAMA_")
-    }
 
 
 def child_command(module: str, *arguments: str) -> list[str]:
@@ -44,6 +25,21 @@ def child_command(module: str, *arguments: str) -> list[str]:
     started (`-P`).
     """
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def server_process(command: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[str]":
+    """The process of a server, with pipes to it."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment,
+        # Ctrl-C is for the parent, which then ends this process in order
+        start_new_session=True,
+    )
 
 
 def how_it_ended(returncode: int | None) -> str:

@@ -10,7 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from hakaru.engine.process import CHILD_ENVIRONMENT, child_command
+from hakaru.engine.environment import CHILD_ENVIRONMENT
+from hakaru.engine.process import child_command
 
 WITHIN_S: Final = 60
 

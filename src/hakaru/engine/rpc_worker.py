@@ -16,7 +16,8 @@ import psutil
 from msgspec import Struct
 
 from hakaru.engine.builds import Build, natives, selection
-from hakaru.engine.process import child_command, engine_environment, how_it_ended
+from hakaru.engine.environment import engine_environment
+from hakaru.engine.process import child_command, how_it_ended
 from hakaru.errors import EngineDied, EngineMissing, MachineError, system_reason
 from hakaru.hardware.threads import n_threads
 

@@ -9,33 +9,34 @@ import json
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hakaru.engine.builds import selection
-from hakaru.engine.isolation import cell_of, engine_below, signal_told, told
+from hakaru.engine.early import EarlyEngine, Start
+from hakaru.engine.environment import server_environment
+from hakaru.engine.isolation import cell_of, engine_below, signal_told
 from hakaru.engine.mode import Mode
 from hakaru.engine.out_of_memory import n_ended_for_memory, ran_out
 from hakaru.engine.process import (
     child_command,
-    child_environment,
     end_by_force,
-    engine_environment,
     how_it_ended,
     peak_rss_bytes,
     send,
+    server_process,
 )
 from hakaru.engine.promises import check_promises
 from hakaru.engine.server_flags import server_flags
 from hakaru.engine.server_log import ServerLog
 from hakaru.errors import EngineDied, EngineOutOfMemory, HakaruError, Misuse, ModelDamaged
+from hakaru.hardware.nvidia import pinned_order
 from hakaru.hardware.threads import n_threads
 from hakaru.memory.settings import ContextSettings
-from hakaru.places import run_dir
 
 if TYPE_CHECKING:  # a server that is only started does without
     import httpx
@@ -53,15 +54,6 @@ and is ended.
 """
 SEND_BYTES_PER_S: Final = 1e6
 """A slow wireless network, over which a worker on another machine gets its weights."""
-MALLOC_ENVIRONMENT: Final = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**20),
-}
-"""glibc gives every thread an arena, which keeps what it once held: a server that tokenized texts
-of 280 KB grew by 208 MiB over 40 of them, and by 18 MiB with one arena that gives back what is free
-(docs/labbook.md). Other systems ignore these names.
-"""
 
 
 def server_request(
@@ -97,22 +89,6 @@ def server_command(
     if mode.private:
         command = cell_of(build, path, mode.files, folder=socket.parent).around(command)
     return child_command("hakaru.engine.server_binary", *command) if build.server else command
-
-
-def _started(command: list[str], binary: Path | None, mode: Mode) -> subprocess.Popen[str]:
-    """The server process: `binary` of llama.cpp's, or else a module of ours."""
-    environment = (engine_environment() if binary else child_environment()) | MALLOC_ENVIRONMENT
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=told(environment) if mode.private else environment,
-        # Ctrl-C is for the parent, which then ends this process in order
-        start_new_session=True,
-    )
 
 
 def _says_ready(process: subprocess.Popen[str]) -> bool:
@@ -178,19 +154,39 @@ class EngineServer:
         settings: ContextSettings,
         mode: Mode | None = None,
         log: ServerLog | None = None,
+        early: EarlyEngine | None = None,
     ) -> None:
         # None: the wheel's server, a child of ours that says when it is ready
         self._binary = selection().server.server
         self.path, self.settings, self.mode = path, settings, mode or Mode()
-        self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
+        early = early or EarlyEngine()
+        self._folder = early.folder()
         self.socket = Path(self._folder.name) / "http.sock"
         _write_template(self.mode, self.socket.with_name("template.jinja"))
         self.log, self._is_ready = log or ServerLog(), False
-        command = server_command(path, settings, socket=self.socket, mode=self.mode)
+        self.command = server_command(path, settings, socket=self.socket, mode=self.mode)
         self._n_ended_for_memory = n_ended_for_memory()
-        self.process = _started(command, self._binary, self.mode)
+        environment = server_environment(
+            is_program=self._binary is not None, is_private=self.mode.private, cards=pinned_order()
+        )
+        taken = early.taken(self.command, environment)
+        self.was_early = taken is not None
+        self.process = taken or server_process(self.command, environment)
         assert self.process.stdout and self.process.stderr
         self.log.listen(self.process.stderr)
+
+    def as_start(self, files: Iterable[Path], *, needs_bytes: int) -> Start:
+        """How the process was started, for the next time. It loads `files`, and needs so much by
+        its plan.
+        """
+        return Start(
+            command=tuple(self.command),
+            folder=self._folder.name,
+            is_program=self._binary is not None,
+            is_private=self.mode.private,
+            files=tuple(str(file.absolute()) for file in files),
+            needs_bytes=needs_bytes,
+        )
 
     def __enter__(self) -> "EngineServer":
         try:

@@ -20,7 +20,7 @@ from hakaru.engine.mode import Mode
 from hakaru.formats.split import part_names
 from hakaru.hardware.machine import Machine
 from hakaru.memory.settings import ContextSettings
-from hakaru.places import log_dir, run_dir, written_whole
+from hakaru.places import log_dir, run_dir, server_records, written_whole
 
 HOST: Final = "127.0.0.1"
 MODE: Final = (
@@ -115,7 +115,7 @@ def running() -> list[Deployment]:
     these were named; records of dead ones are removed.
     """
     alive = []
-    for record in run_dir(make=False).glob("serve-*.json"):
+    for record in server_records():
         try:
             deployment = Deployment(**json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):

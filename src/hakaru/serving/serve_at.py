@@ -19,6 +19,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from hakaru import trust
+from hakaru.engine.early import EarlyEngine
 from hakaru.engine.mode import Gives, Mode
 from hakaru.errors import EngineDied, Interrupted, MachineError
 from hakaru.evaluation.served import as_served, check_laid_out
@@ -141,7 +142,13 @@ def serve_at(
 
         def load(fit: Fit, mode: Mode) -> Started:
             supervisor = supervised(
-                model, fit, mode, files, on_event=log.gateway_and(session.warn), on_line=log.engine
+                model,
+                fit,
+                mode,
+                files,
+                on_event=log.gateway_and(session.warn),
+                on_line=log.engine,
+                early=session.early,
             )
             return started(supervisor, fit, session.machine, at)
 
@@ -151,6 +158,9 @@ def serve_at(
         with answering(loaded, at) as serving:
             check_load(loaded.supervisor, model, loaded.fit, session)
             remember_new()
+            if session.early and not session.machine.devices:
+                server, needs_bytes = loaded.supervisor.server, loaded.fit.total_bytes
+                session.early.remember(server.as_start(files, needs_bytes=needs_bytes))
             yield serving
 
 
@@ -163,6 +173,7 @@ def supervised(
     on_event: Callable[[str], None],
     on_line: Callable[[str], None],
     before_restart: Callable[[], object] = lambda: None,
+    early: EarlyEngine | None = None,
 ) -> Supervisor:
     """The supervisor of `model` as planned, not started yet. Before an engine that died is started
     again, `files` must still be those that are trusted.
@@ -179,6 +190,7 @@ def supervised(
         on_event=on_event,
         on_line=on_line,
         before_restart=check,
+        early=early,
     )
 
 
@@ -260,6 +272,8 @@ def answering(loaded: Started, at: Address) -> Iterator[Serving]:
     try:
         with in_thread(front, at.listener, serving.ended, supervisor):
             deployment.announce()
+            if supervisor.server.was_early:
+                at.log.gateway("the engine was started before its plan, which asked for the same")
             at.log.gateway(f"{deployment.model} answers at {serving.url}")
             yield serving
     finally:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
+from hakaru.engine.early import EarlyEngine
 from hakaru.engine.first_answer import give_first_answer
 from hakaru.engine.mode import Mode
 from hakaru.engine.server import EngineServer
@@ -29,8 +30,8 @@ FIRST_PAUSE_S: Final = 0.2
 class Supervisor:
     """One model, served until `stop`. `on_event` hears about deaths, in one sentence each, and
     `on_line` what the engine says. `before_restart` may raise a HakaruError, why the engine is not
-    to be started again; a WorkerLost is final. `on_again` is called when another engine is ready,
-    `on_failed` when none will be.
+    to be started again; a WorkerLost is final. `early` may run already when the engine is started.
+    `on_again` is called when another engine is ready, `on_failed` when none will be.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Supervisor:
         on_event: Callable[[str], None] = lambda text: None,
         on_line: Callable[[str], None] = lambda line: None,
         before_restart: Callable[[], object] = lambda: None,
+        early: EarlyEngine | None = None,
     ) -> None:
         self.path, self.settings, self.mode = path, settings, mode or Mode()
         self._on_event, self._on_line = on_event, on_line
-        self._before_restart = before_restart
+        self._before_restart, self._early = before_restart, early
         self.on_again: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
         self.state: State = "loading"
@@ -89,7 +91,9 @@ class Supervisor:
             self._thread.join(timeout=1)
 
     def _new(self) -> EngineServer:
-        return EngineServer(self.path, self.settings, self.mode, ServerLog(self._on_line))
+        return EngineServer(
+            self.path, self.settings, self.mode, ServerLog(self._on_line), self._early
+        )
 
     def _watch(self) -> None:
         while self._server is not None:

@@ -2,12 +2,13 @@
 
 from hakaru.cli.terminal import terminal_session
 from hakaru.cli.ways_to_serve import ServeOptions
+from hakaru.engine.early import EarlyEngine
 from hakaru.errors import Misuse
 from hakaru.serving.serve_at import Pages
 
 
-def run(options: ServeOptions, *, pages: Pages | None) -> int:
-    """Serve until Ctrl-C. Each way is imported where it is taken, so that none waits for another's
+def run(options: ServeOptions, *, pages: Pages | None, early: EarlyEngine | None = None) -> int:
+    """Serve until Ctrl-C. `early` is the engine of one model, which may run already. Each way is imported where it is taken, so that none waits for another's
     libraries.
     """
     if options.json and not options.dry_run:
@@ -15,7 +16,7 @@ def run(options: ServeOptions, *, pages: Pages | None) -> int:
     if not options.backend:
         _check_model(options)
     entrance = options.entrance()
-    session = terminal_session(aside=True, keeps=False)
+    session = terminal_session(aside=True, keeps=False, early=early)
     if options.backend:
         from hakaru.cli.ways_to_serve.before_backends import serve_elsewhere
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hakaru.cli.called import browser
+from hakaru.cli.called import around
 from hakaru.cli.number_types import TOKENS
 from hakaru.cli.parameters import (
     PATH,
@@ -90,4 +90,4 @@ def deploy(options: "DeployOptions") -> int:
     """Write what runs a model on several machines. Scripts, units and manifests."""
     from hakaru.cli.commands import deploy as command
 
-    return command.run(options, pages=browser().pages)
+    return command.run(options, pages=around().pages)

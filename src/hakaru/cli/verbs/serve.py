@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hakaru.cli.called import browser
+from hakaru.cli.called import around
 from hakaru.cli.completing import model_names
 from hakaru.cli.number_types import DURATION
 from hakaru.cli.parameters import (
@@ -58,4 +58,4 @@ def serve(options: "ServeOptions") -> int:
     """Serve a model at 127.0.0.1 for any OpenAI client, or several, or what runs elsewhere."""
     from hakaru.cli.commands import serve as command
 
-    return command.run(options, pages=browser().pages)
+    return command.run(options, pages=around().pages, early=around().early)

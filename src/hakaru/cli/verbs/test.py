@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hakaru.cli.called import browser, given
+from hakaru.cli.called import around, given
 from hakaru.cli.completing import model_names
 from hakaru.cli.number_types import DURATION
 from hakaru.cli.parameters import (
@@ -71,4 +71,4 @@ def test(options: "TestOptions") -> int:
     """Measure what was lost and how fast it is here. Several models are compared side by side."""
     from hakaru.cli.commands import test as command
 
-    return command.run(options, given(), live=browser().live)
+    return command.run(options, given(), live=around().live)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hakaru.cli.called import browser
+from hakaru.cli.called import around
 from hakaru.cli.parameters import (
     again_option,
     json_option,
@@ -35,4 +35,4 @@ def up(options: "UpOptions") -> int:
     """Everything: look, check, quantize, test, decide, serve."""
     from hakaru.cli.commands import up as command
 
-    return command.run(options, pages=browser().pages)
+    return command.run(options, pages=around().pages)

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from hakaru.engine.bubblewrap import why_no_bubblewrap
 from hakaru.engine.builds import selection
-from hakaru.engine.isolation import PROCESSES, cell_of, told
+from hakaru.engine.environment import told
+from hakaru.engine.isolation import PROCESSES, cell_of
 from hakaru.language import say
 from hakaru.places import run_dir
 from hakaru.serving.privacy import leak_probes
