@@ -63,7 +63,7 @@ def children() -> list[psutil.Process]:
 def test_the_same_words_start_the_same_command(
     start: Start, begun: Callable[..., EarlyEngine]
 ) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     early = begun()
     (process,) = children()
     folder = early.folder()
@@ -82,7 +82,7 @@ def test_the_same_words_start_the_same_command(
 def test_another_plan_ends_it(
     start: Start, begun: Callable[..., EarlyEngine], differs: str
 ) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     early = begun()
     folder = early.folder()
     socket = Path(folder.name) / "http.sock"
@@ -98,7 +98,7 @@ def test_another_plan_ends_it(
 
 
 def test_one_that_died_is_not_taken(start: Start, begun: Callable[..., EarlyEngine]) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     early = begun()
     (process,) = children()
     process.kill()
@@ -110,7 +110,7 @@ def test_one_that_died_is_not_taken(start: Start, begun: Callable[..., EarlyEngi
 
 
 def test_nobody_asked_for_it(start: Start, begun: Callable[..., EarlyEngine]) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     early = begun()
     assert children()
     early.end()
@@ -121,7 +121,7 @@ def test_nobody_asked_for_it(start: Start, begun: Callable[..., EarlyEngine]) ->
 def test_the_plan_begins_with_the_memory_that_was_free_before(
     start: Start, begun: Callable[..., EarlyEngine]
 ) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     early = begun()
     now = probe_machine()
     less = replace(now, memory=replace(now.memory, available_bytes=5))
@@ -170,7 +170,7 @@ def with_a_damaged_list(start: Start) -> Start:
 def test_it_waits_for_the_plan_where_something_is_otherwise(
     start: Start, begun: Callable[..., EarlyEngine], what: Callable[[Start], Start]
 ) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     begun().end()
     what(start)
     begun()
@@ -180,7 +180,7 @@ def test_it_waits_for_the_plan_where_something_is_otherwise(
 def test_it_waits_for_the_plan_where_memory_is_short(
     start: Start, begun: Callable[..., EarlyEngine]
 ) -> None:
-    EarlyEngine(WORDS).remember(replace(start, needs_bytes=2**50))
+    EarlyEngine(WORDS).keep(replace(start, needs_bytes=2**50))
     begun()
     assert not children()
 
@@ -189,30 +189,30 @@ def test_it_waits_for_the_plan_where_memory_is_short(
 def test_other_words_are_another_start(
     start: Start, begun: Callable[..., EarlyEngine], words: list[str]
 ) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     begun(words)
     assert not children()
 
 
 @pytest.mark.parametrize("words", [["--api-key", "secret"], ["--api-key=secret"]])
 def test_of_a_key_nothing_is_kept(start: Start, words: list[str]) -> None:
-    EarlyEngine([*WORDS, *words]).remember(start)
+    EarlyEngine([*WORDS, *words]).keep(start)
     assert not cache_dir("starts", make=False).exists()
-    EarlyEngine([*WORDS, "--api-key-file", "keys"]).remember(start)
+    EarlyEngine([*WORDS, "--api-key-file", "keys"]).keep(start)
     assert cache_dir("starts", make=False).exists()
 
 
 def test_the_latest_are_kept(start: Start) -> None:
     for n in range(KEPT + 3):
-        EarlyEngine([*WORDS, str(n)]).remember(start)
+        EarlyEngine([*WORDS, str(n)]).keep(start)
     assert len(list(cache_dir("starts").iterdir())) == KEPT
 
 
 def test_what_is_kept_already_is_not_written_again(start: Start) -> None:
-    EarlyEngine(WORDS).remember(start)
+    EarlyEngine(WORDS).keep(start)
     (record,) = cache_dir("starts").iterdir()
     before = record.stat().st_ino
-    EarlyEngine(WORDS).remember(start.moved_to("/run/y"))
+    EarlyEngine(WORDS).keep(start.moved_to("/run/y"))
     assert record.stat().st_ino == before
-    EarlyEngine(WORDS).remember(replace(start, needs_bytes=2 * MIB))
+    EarlyEngine(WORDS).keep(replace(start, needs_bytes=2 * MIB))
     assert record.stat().st_ino != before

@@ -15,9 +15,7 @@ from hakaru.places import log_dir, run_dir
 from hakaru.testing import write_tiny_llama
 from ports import free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity"), reason="the number of threads is changed by affinity"
-)]  # fmt: skip
+pytestmark = pytest.mark.engine
 EARLY = "the engine was started before its plan"
 
 
@@ -48,6 +46,9 @@ def was_early(model: Path, port: int) -> bool:
     return EARLY in log.read_text().removeprefix(before)
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="affinity changes the number of threads"
+)
 def test_it_loads_while_the_plan_is_made_if_the_plan_is_the_same(tmp_path: Path) -> None:
     model, port = write_tiny_llama(tmp_path / "tiny.gguf"), free_port()
     assert not was_early(model, port)

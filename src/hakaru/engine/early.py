@@ -12,11 +12,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,9 @@ from hakaru.errors import HakaruError
 from hakaru.hardware.machine import Machine, Memory
 from hakaru.hardware.processor import memory
 from hakaru.places import cache_dir, run_dir, server_records, written_whole
+
+if TYPE_CHECKING:
+    from hakaru.engine.server import EngineServer
 
 KEPT: Final = 8
 """Command lines whose last start is kept."""
@@ -66,6 +69,7 @@ class EarlyEngine:
         self._command: tuple[str, ...] = ()
         self._environment: dict[str, str] = {}
         self._free: Memory | None = None  # before it was started
+        self.was_taken = False
 
     def begin(self) -> None:
         """Start the engine, if it was started for these words before and may be again."""
@@ -100,7 +104,8 @@ class EarlyEngine:
         if process is None:
             return None
         is_asked_for = (tuple(command), environment) == (self._command, self._environment)
-        if is_asked_for and process.poll() is None:
+        self.was_taken = is_asked_for and process.poll() is None
+        if self.was_taken:
             return process
         _end(process)
         self._socket.unlink(missing_ok=True)
@@ -114,8 +119,23 @@ class EarlyEngine:
         if self._folder:
             self._folder.cleanup()
 
-    def remember(self, start: Start) -> None:
-        """Keep how the engine for these words was started. Nothing is kept on a full disk."""
+    def remember(self, server: "EngineServer", files: Iterable[Path], needs_bytes: int) -> None:
+        """Keep how `server` was started for these words. It loads `files`, and needs so much by its
+        plan.
+        """
+        self.keep(
+            Start(
+                command=tuple(server.command),
+                folder=str(server.socket.parent),
+                is_program=server.is_program,
+                is_private=server.mode.private,
+                files=tuple(str(file.absolute()) for file in files),
+                needs_bytes=needs_bytes,
+            )
+        )
+
+    def keep(self, start: Start) -> None:
+        """Keep a start for these words. Nothing is kept on a full disk."""
         if any(word.split("=")[0] == SECRET for word in self._words):
             return
         last = self._last()

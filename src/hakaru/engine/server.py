@@ -11,13 +11,12 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hakaru.engine.builds import selection
-from hakaru.engine.early import EarlyEngine, Start
+from hakaru.engine.early import EarlyEngine
 from hakaru.engine.environment import server_environment
 from hakaru.engine.isolation import cell_of, engine_below, signal_told
 from hakaru.engine.mode import Mode
@@ -156,37 +155,22 @@ class EngineServer:
         log: ServerLog | None = None,
         early: EarlyEngine | None = None,
     ) -> None:
-        # None: the wheel's server, a child of ours that says when it is ready
-        self._binary = selection().server.server
+        # False: the wheel's server, a child of ours that says when it is ready
+        self.is_program = selection().server.server is not None
         self.path, self.settings, self.mode = path, settings, mode or Mode()
-        early = early or EarlyEngine()
-        self._folder = early.folder()
+        self._folder = (early := early or EarlyEngine()).folder()
         self.socket = Path(self._folder.name) / "http.sock"
         _write_template(self.mode, self.socket.with_name("template.jinja"))
         self.log, self._is_ready = log or ServerLog(), False
         self.command = server_command(path, settings, socket=self.socket, mode=self.mode)
         self._n_ended_for_memory = n_ended_for_memory()
         environment = server_environment(
-            is_program=self._binary is not None, is_private=self.mode.private, cards=pinned_order()
+            is_program=self.is_program, is_private=self.mode.private, cards=pinned_order()
         )
         taken = early.taken(self.command, environment)
-        self.was_early = taken is not None
         self.process = taken or server_process(self.command, environment)
         assert self.process.stdout and self.process.stderr
         self.log.listen(self.process.stderr)
-
-    def as_start(self, files: Iterable[Path], *, needs_bytes: int) -> Start:
-        """How the process was started, for the next time. It loads `files`, and needs so much by
-        its plan.
-        """
-        return Start(
-            command=tuple(self.command),
-            folder=self._folder.name,
-            is_program=self._binary is not None,
-            is_private=self.mode.private,
-            files=tuple(str(file.absolute()) for file in files),
-            needs_bytes=needs_bytes,
-        )
 
     def __enter__(self) -> "EngineServer":
         try:
@@ -215,7 +199,7 @@ class EngineServer:
         timer.daemon = True
         timer.start()
         try:
-            self._is_ready = self._answers() if self._binary else _says_ready(self.process)
+            self._is_ready = self._answers() if self.is_program else _says_ready(self.process)
         finally:  # Ctrl-C, too: a timer that goes on keeps the whole process
             timer.cancel()
         if too_slow.is_set():
@@ -293,7 +277,7 @@ class EngineServer:
         """
         try:
             if self._is_ready:
-                if self._binary:
+                if self.is_program:
                     send(signal.SIGTERM, self.engine_pid)
                 if self.process.stdin:
                     with suppress(BrokenPipeError):  # it is already gone

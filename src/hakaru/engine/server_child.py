@@ -41,8 +41,7 @@ def main() -> None:
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
     params.cache_ram_mib, params.slot_prompt_similarity = 0, SIMILARITY
     params.n_ctx_checkpoints = request["n_checkpoints"]
-    params.fit_params = False
-    params.endpoint_metrics = True
+    params.fit_params, params.endpoint_metrics = False, True
     params.warmup = request.get("warms_up", True)
     if "n_gpu_layers" in request:
         params.n_gpu_layers = request["n_gpu_layers"]

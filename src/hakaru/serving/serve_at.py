@@ -158,9 +158,10 @@ def serve_at(
         with answering(loaded, at) as serving:
             check_load(loaded.supervisor, model, loaded.fit, session)
             remember_new()
-            if session.early and not session.machine.devices:
-                server, needs_bytes = loaded.supervisor.server, loaded.fit.total_bytes
-                session.early.remember(server.as_start(files, needs_bytes=needs_bytes))
+            if (early := session.early) and not session.machine.devices:
+                if early.was_taken:
+                    log.gateway("the engine was started before its plan, which asked for the same")
+                early.remember(loaded.supervisor.server, files, loaded.fit.total_bytes)
             yield serving
 
 
@@ -272,8 +273,6 @@ def answering(loaded: Started, at: Address) -> Iterator[Serving]:
     try:
         with in_thread(front, at.listener, serving.ended, supervisor):
             deployment.announce()
-            if supervisor.server.was_early:
-                at.log.gateway("the engine was started before its plan, which asked for the same")
             at.log.gateway(f"{deployment.model} answers at {serving.url}")
             yield serving
     finally:

@@ -8,8 +8,8 @@ from hakaru.serving.serve_at import Pages
 
 
 def run(options: ServeOptions, *, pages: Pages | None, early: EarlyEngine | None = None) -> int:
-    """Serve until Ctrl-C. `early` is the engine of one model, which may run already. Each way is imported where it is taken, so that none waits for another's
-    libraries.
+    """Serve until Ctrl-C. `early` is the engine of one model, which may run already. Each way is
+    imported where it is taken, so that none waits for another's libraries.
     """
     if options.json and not options.dry_run:
         raise Misuse("--json goes with `dry_run` here: it prints the plan; leave it out to serve.")
