@@ -32,7 +32,7 @@ OTHERS = {
     "path": "/other.gguf", "socket": "/other.sock", "alias": "other", "n_threads": 99,
     "gives": "embedding", "n_gpu_layers": 3, "tensor_split": (2, 1), "n_cpu_moe": 2,
     "n_batch": 4096, "speculation": {"means": "mtp", "n_max": 1, "draft": None},
-    "projector": "/other-mmproj.gguf", "sampling": {"top_k": 3},
+    "projector": "/other-mmproj.gguf", "sampling": {"top_k": 3}, "warms_up": True,
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, Any] = {
     "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16",
@@ -46,6 +46,7 @@ PLACED = Mode(
     speculation=DRAFTED,
     projector=Path("/models/mmproj.gguf"),
     sampling=Sampling(temp=0.5),
+    warms_up=False,
 )
 
 

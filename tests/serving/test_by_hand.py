@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hakaru.conformance.refusal_checks import red_square
 from hakaru.engine.mode import Mode
 from hakaru.engine.sampling import Sampling
 from hakaru.engine.server_log import ServerLog
+from hakaru.engine.speculation import Speculation
 from hakaru.errors import EngineRefused, Misuse
-from hakaru.evaluation.served import check_laid_out
+from hakaru.evaluation.served import as_served, check_laid_out
 from hakaru.hardware.machine import Device, Hardware
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, read_model
@@ -27,7 +29,13 @@ from hakaru.serving.plan_to_load import plan_to_load
 from hakaru.serving.serve import serve, to_serve
 from hakaru.serving.serve_at import Serving
 from hakaru.session import Session
-from hakaru.testing import tiny_shape, write_tiny_llama, write_tiny_projector
+from hakaru.testing import (
+    tiny_hyperparameters,
+    tiny_shape,
+    write_tiny,
+    write_tiny_llama,
+    write_tiny_projector,
+)
 
 SAMPLING = Sampling(temp=0.25, top_k=7, top_p=0.5, min_p=0.1, repeat_penalty=1.1, seed=5)
 MAKE = Callable[..., Session]
@@ -189,6 +197,26 @@ def test_where_the_layers_lie_is_read_back(tmp_path: Path, session_with: MAKE) -
     ):
         with pytest.raises(EngineRefused, match="with other settings than planned"):
             check_laid_out(Told(lines), plan)  # type: ignore[arg-type]
+
+
+def test_the_first_answer_is_the_warm_up_where_it_reads_every_weight(
+    tmp_path: Path, files: dict[str, Path], session_with: MAKE
+) -> None:
+    """Of a dense model, on processors, with nothing beside it."""
+    dense = read_model(files["model"])
+    mixture = read_model(write_tiny(tmp_path / "moe.gguf", tiny_hyperparameters("qwen3moe")))
+    here = partial(on_cards, session=session_with())
+    drafted = Speculation(means="draft", n_max=4, draft=files["draft"])
+    assert not as_served(here(dense), Mode()).warms_up
+    for plan, mode in (
+        (here(mixture), Mode()),
+        (here(dense, 2000), Mode()),
+        (here(dense), Mode(gives="embedding")),
+        (here(dense), Mode(speculation=drafted)),
+        (here(dense), Mode(projector=files["mmproj"])),
+        (here(dense), Mode(rpc=("127.0.0.1:50052",))),
+    ):
+        assert as_served(plan, mode).warms_up
 
 
 @pytest.fixture(scope="module")
