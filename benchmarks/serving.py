@@ -4,11 +4,10 @@
     python benchmarks/serving.py [MODEL] [--rounds 3] [--clients 1 4 16 64] --backend
 
 One `hakaru serve` runs; clients ask its gateway and its engine's own socket in turn, so that both
-answer with the same process, and what slows the machine slows both. Then servers start from
-nothing, bare and whole, to the first token. Then 64 clients storm the gateway: whole answers,
-clients that leave, slow readers, large and wrong bodies. With `--backend` there is one comparison
-only: `hakaru serve --backend` in front of that server, and the server itself. The embedded model is
-taken without MODEL. The clients run on the same processors.
+answer with the same process, and what slows the machine slows both. Then 64 clients storm the
+gateway: whole answers, clients that leave, slow readers, large and wrong bodies. With `--backend`
+there is one comparison only: `hakaru serve --backend` in front of that server, and the server
+itself. The embedded model is taken without MODEL. The clients run on the same processors.
 """
 
 import argparse
@@ -29,13 +28,8 @@ import psutil
 from msgspec import Struct
 
 from hakaru.engine.builds import server_build
-from hakaru.engine.first_answer import give_first_answer
-from hakaru.engine.mode import Mode
-from hakaru.engine.server import EngineServer
 from hakaru.hardware.probe import probe_machine
-from hakaru.memory.context import settings_for
 from hakaru.models.embedded import embedded_model
-from hakaru.models.model import read_model
 
 SLOTS, CONTEXT = 4, 4096
 OPTIONS: Final = ("--parallel", str(SLOTS), "--context", str(CONTEXT))
@@ -79,7 +73,6 @@ def main() -> None:
     with served(model) as server:
         for n_clients in asked.clients:
             beside({"gateway": str(PORT), "engine": server.socket}, n_clients, asked.rounds)
-        starts(model, asked.rounds)
         if asked.storm:
             storm(server, model, asked.storm)
     print(f"load after: {os.getloadavg()[0]:.1f}")
@@ -150,25 +143,6 @@ def beside(targets: dict[str, str], n_clients: int, rounds: int) -> None:
         f"tokens/s, {without} {median(b['tokens_per_s'] for _, b in pairs):6.1f}; part "
         f"{median(parts):.3f} ({min(parts):.3f} to {max(parts):.3f}); first token "
         f"{median(later):+.1f} ms ({min(later):+.1f} to {max(later):+.1f}); {broken or 'all whole'}"
-    )
-
-
-def starts(model: Path, rounds: int) -> None:
-    """Seconds from nothing to the first token."""
-    whole, bare = [], []
-    settings = settings_for(read_model(model), n_ctx=CONTEXT, n_parallel=SLOTS)
-    for _ in range(rounds):
-        began = time.monotonic()
-        with served(model, PORT + 1):
-            whole.append(time.monotonic() - began)
-        began = time.monotonic()
-        with EngineServer(model, settings, Mode()) as server:
-            give_first_answer(server)
-            bare.append(time.monotonic() - began)
-    parts = [a / b for a, b in zip(whole, bare, strict=True)]
-    print(
-        f"start to first token: hakaru serve {median(whole):.2f} s, engine {median(bare):.2f} s; "
-        f"{median(parts):.2f} times ({min(parts):.2f} to {max(parts):.2f})"
     )
 
 
