@@ -45,8 +45,10 @@ def main() -> None:
     asked = parser.parse_args()
     model, machine = asked.model or embedded_model(), probe_machine()
     size = model.stat().st_size / 1e6
-    print(f"{model.name} ({size:.0f} MB), {server_build()}, {machine.cpu.model}, "
-          f"{machine.cpu.usable_cores} cores, load {os.getloadavg()[0]:.1f}")  # fmt: skip
+    print(
+        f"{model.name} ({size:.0f} MB), {server_build()}, {machine.cpu.model}, "
+        f"{machine.cpu.usable_cores} cores, load {os.getloadavg()[0]:.1f}"
+    )
     with tempfile.TemporaryDirectory(prefix="s") as place:
         os.environ |= {"XDG_RUNTIME_DIR": place, "XDG_CACHE_HOME": f"{place}/cache"}
         starts: dict[str, Callable[[], float]] = {

@@ -183,6 +183,18 @@ class Terminated(KeyboardInterrupt):
     """
 
 
+def check_name(name: str) -> None:
+    """Raises Misuse for a name with bytes that are not UTF-8. Linux allows them in a file's name;
+    JSON, the ledger and an answer of a server have no way to write it.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise Misuse(
+            "{name}: is no text in UTF-8; rename the file, and type its new name.", name=name
+        ) from error
+
+
 def system_reason(error: OSError) -> str:
     """Why the system refused, in the language in use; a rare reason in the system's own words."""
     reasons = {

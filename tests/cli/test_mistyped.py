@@ -1,5 +1,6 @@
 """What helps whoever mistyped a command line."""
 
+import os
 from pathlib import Path
 
 import click
@@ -91,3 +92,11 @@ def test_a_wrong_number_names_its_option(command: str, capsys: pytest.CaptureFix
         f"hakaru: Invalid value for '{option}': '32kb' is no number of tokens; expected such as "
         f"8192 or 32k, where k is 1,024. See: hakaru {command} --help\n"
     )
+
+
+def test_a_name_that_is_no_text_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Linux allows any bytes in a file's name; no answer and no ledger could write it."""
+    odd = os.fsdecode(b"/models/\xff.gguf")
+    for words in (["fit", odd], ["rm", odd], ["conform", odd], ["serve", "m", "--api-key", odd]):
+        assert run(words) == 2
+        assert "/models/?.gguf: is no text in UTF-8; rename" in capsys.readouterr().err

@@ -202,6 +202,15 @@ def test_of_a_key_nothing_is_kept(start: Start, words: list[str]) -> None:
     assert cache_dir("starts", make=False).exists()
 
 
+def test_a_name_that_is_no_text_keeps_nobody_from_serving(start: Start) -> None:
+    """Linux allows any bytes in a name."""
+    odd = os.fsdecode(b"/models/\xff.gguf")
+    EarlyEngine(["serve", odd]).keep(replace(start, files=(odd,)))
+    EarlyEngine(["serve", odd]).begin()
+    assert not children()
+    assert not list(cache_dir("starts").iterdir())
+
+
 def test_the_latest_are_kept(start: Start) -> None:
     for n in range(KEPT + 3):
         EarlyEngine([*WORDS, str(n)]).keep(start)

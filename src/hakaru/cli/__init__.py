@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
-from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated, system_reason
+from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated, check_name, system_reason
 from hakaru.language import LANGUAGES, listed, say, spell_fields, use_language
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def _language(arguments: list[str]) -> tuple[list[str], str | None]:
     kept, language = [], None
     rest = iter(arguments)
     for argument in rest:
+        check_name(argument)
         if argument == "--lang":
             language = next(rest, "")
         elif argument.startswith("--lang="):

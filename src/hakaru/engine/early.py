@@ -135,13 +135,15 @@ class EarlyEngine:
         )
 
     def keep(self, start: Start) -> None:
-        """Keep a start for these words. Nothing is kept on a full disk."""
+        """Keep a start for these words. Nothing is kept on a full disk, or of a file whose name is
+        no text.
+        """
         if any(word.split("=")[0] == SECRET for word in self._words):
             return
         last = self._last()
         if last and last.moved_to(start.folder) == start:
             return
-        with suppress(HakaruError, OSError):
+        with suppress(HakaruError, OSError, UnicodeEncodeError):
             cache_dir("starts")
             with written_whole(self._file) as part:
                 part.write_bytes(msgspec.json.encode(start))

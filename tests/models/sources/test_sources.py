@@ -4,6 +4,7 @@ file that can be read.
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -380,3 +381,10 @@ def test_a_damaged_store_is_one_sentence(tmp_path: Path, manifest: bytes, words:
     path.write_bytes(manifest)
     with pytest.raises((ModelDamaged, ModelNotFound), match=words):
         find_model("ollama:tiny")
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """It could not be written into the ledger."""
+    odd = write_tiny_llama(tmp_path / "m.gguf").rename(tmp_path / os.fsdecode(b"\xff.gguf"))
+    with pytest.raises(Misuse, match="is no text in UTF-8"):
+        find_model(odd)

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from hakaru.errors import HakaruError, ModelDamaged, ModelNotFound, ModelUnknown, system_reason
+from hakaru.errors import (
+    HakaruError,
+    ModelDamaged,
+    ModelNotFound,
+    ModelUnknown,
+    check_name,
+    system_reason,
+)
 from hakaru.formats.gguf import has_weights, read_header
 from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.formats.pieces import cut_up, joining, piece_of, pieces_beside
@@ -161,6 +168,7 @@ def parsed(reference: str | Path) -> Origin:
 
 def _find_local(path: Path) -> Found:
     """The model at `path`: a file, any part of a split model, or a folder."""
+    check_name(str(path))
     try:
         return _find_at(path)
     except OSError as error:
