@@ -16,11 +16,12 @@ from hakaru.engine.mode import Gives
 from hakaru.language import listed, say, together
 from hakaru.serving.backend import Backend
 from hakaru.serving.serve_at import Elsewhere
+from hakaru.web.addresses import CHAT_SCRIPT, PAGE_MODULES
 from hakaru.web.api_tab import api_part
 from hakaru.web.cards import Card
 from hakaru.web.chat_tab import chat_part
 from hakaru.web.privacy_tab import privacy_cards, privacy_told
-from hakaru.web.root_page import CHAT_SCRIPT, PAGE_MODULES, root_page, root_routes
+from hakaru.web.root_page import root_page, root_routes
 from hakaru.web.shared import piece
 
 KINDS: Final = {"llamacpp": "llama.cpp", "vllm": "vLLM"}

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 from hakaru.language import say
 
-SCRIPTS = ("/chat_store.js", "/chat_stream.js", "/chat_text.js")
-"""What the script of the chat imports."""
-
 
 def chat_part(models: Sequence[tuple[str, int | None]], *, are_several: bool) -> dict[str, object]:
     """What the template shows. Each of `models` is a name with the tokens of a conversation, where

@@ -1,11 +1,8 @@
 """The page of a server that demands a key: it asks for the key, and tells nothing of the server."""
 
-from typing import Final
-
 from hakaru.language import current_language, say
 from hakaru.pictures import page_file
-
-KEY_SCRIPT: Final = "/key.js"
+from hakaru.web.addresses import KEY_SCRIPT
 
 
 def key_page() -> str:

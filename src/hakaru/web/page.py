@@ -1,97 +1,70 @@
-"""The page at the server's root, in the reader's language: a chat, the machine, which models it
-could run, what was measured of those that are served, what listens, and how to call them. Each is a
-tab with an address of its own, such as /#machine.
+"""The entrance of the page at a server's root. The gateway knows its addresses from the start; what
+answers there is imported when a browser first asks.
 
-Nothing comes from elsewhere: the content security policy allows the page's own style sheet, its own
-scripts, and questions to its own server. Without the scripts it is one long page, a reader marks
-what is to be copied, and the models have a page of their own. The language is the one of `?lang=`,
-or the browser's first choice.
+Most servers are asked by programs alone, and while one starts its engine needs the processors. The
+import takes place in a thread, so that answers on their way go on meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
 
-from starlette.routing import BaseRoute, Route
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Scope, Send
 
-from hakaru.language import current_language, say
+from hakaru.serving.callers import OpenRoute
 from hakaru.serving.serve_at import Elsewhere, Loaded
-from hakaru.serving.serve_several import Several
-from hakaru.web.api_tab import api_part
-from hakaru.web.chat_tab import chat_part
-from hakaru.web.fetching import Fetching
-from hakaru.web.fetching_routes import fetching_part, fetching_routes
-from hakaru.web.lineup import Lineup, lineup_of
-from hakaru.web.machine_tab import machine_part, machine_routes
-from hakaru.web.measured_tab import candidates_part, candidates_route
-from hakaru.web.privacy_tab import privacy_part, privacy_routes
-from hakaru.web.root_page import CHAT_SCRIPT, FETCH_SCRIPT, PAGE_MODULES, root_page, root_routes
-from hakaru.web.shared import piece
-from hakaru.web.which_model import ask_here, models_part, models_routes
+from hakaru.web.addresses import FETCHING, OF_BACKENDS, OF_MODELS, ROOT, TO_FETCH
+
+if TYPE_CHECKING:
+    from hakaru.serving.serve_several import Several
 
 Runnable = Callable[[str], str]
 """A command of hakaru, as a shell on this machine finds it from any folder."""
 
 
-def page_routes(what: Loaded | Several | Elsewhere, *, runnable: Runnable = str) -> list[BaseRoute]:
+def page_routes(
+    what: "Loaded | Several | Elsewhere", *, runnable: Runnable = str
+) -> list[BaseRoute]:
     """The routes of the page, for the gateway in front of what is served."""
+    page = _WhenAsked(partial(whole_page, what, runnable))
+    is_elsewhere = isinstance(what, Elsewhere)
+    pieces = OF_BACKENDS if is_elsewhere else OF_MODELS
+    routes: list[BaseRoute] = [
+        *(OpenRoute(path, page, methods=["GET"]) for path in ROOT),
+        *(Route(path, page, methods=["GET"]) for path in pieces),
+    ]
+    if what.entrance.is_local and not is_elsewhere:
+        routes.append(Route(FETCHING, page, methods=["GET", "POST"]))
+        routes += (Route(path, page, methods=["POST"]) for path in TO_FETCH)
+    return routes
+
+
+def whole_page(what: "Loaded | Several | Elsewhere", runnable: Runnable) -> list[BaseRoute]:
+    """The routes with what answers there, which is imported now."""
     if isinstance(what, Elsewhere):
-        from hakaru.web.backends_page import backends_routes  # no other server waits for it
+        from hakaru.web.backends_page import backends_routes
 
         return backends_routes(what, runnable)
-    lineup = lineup_of(what)
-    can_fetch = lineup.is_local
-    fetching = fetching_routes(lineup, Fetching(lineup.machine), runnable) if can_fetch else []
-    return [
-        *root_routes(lineup.entrance, partial(render, lineup, runnable=runnable)),
-        Route("/state", piece("state.html", lambda _: _state(lineup))),
-        *machine_routes(lineup, runnable),
-        candidates_route(lineup, runnable),
-        *privacy_routes(lineup),
-        *models_routes(ask_here(lineup.machine), runnable, can_fetch=can_fetch),
-        *fetching,
-    ]
+    from hakaru.web.models_page import served_routes
+
+    return served_routes(what, runnable)
 
 
-def render(lineup: Lineup, base_url: str, *, runnable: Runnable = str) -> str:
-    """The page as HTML, in the language in use."""
-    models = lineup.now()
-    texts = [(one.name, one.settings.tokens_each) for one in models if one.mode.gives == "text"]
-    return root_page(
-        title=say("{n} models", n=len(models)) if lineup.are_several else models[0].model.path.name,
-        **_state(lineup),
-        parts=[
-            *([("chat", say("Chat"))] if texts else []),
-            ("machine", say("Machine")), ("models", say("Models")),
-            ("candidates", say("Candidates")), ("privacy", say("Privacy")), ("api", say("API")),
-        ],
-        modules=[
-            *PAGE_MODULES,
-            *([CHAT_SCRIPT] if texts else []),
-            *([FETCH_SCRIPT] if lineup.is_local else []),
-        ],
-        fetching=fetching_part() if lineup.is_local else None,
-        chat=chat_part(texts, are_several=lineup.are_several),
-        machine=machine_part(lineup),
-        models=models_part("chat", current_language()),
-        candidates=candidates_part(lineup, runnable),
-        privacy=privacy_part(lineup),
-        api=api_part(
-            [(one.name, one.mode.gives) for one in models],
-            lineup.entrance,
-            base_url,
-            runnable,
-            are_several=lineup.are_several,
-        ),
-    )  # fmt: skip
+class _WhenAsked:
+    """ASGI application of routes that are made, once, when somebody asks."""
 
+    def __init__(self, make: Callable[[], Sequence[BaseRoute]]) -> None:
+        self._make, self._making = make, Lock()
+        self._made: Router | None = None
 
-def _state(lineup: Lineup) -> dict[str, str]:
-    """The state of the whole server."""
-    models = lineup.now()
-    if lineup.are_several:
-        n = sum(one.loaded is not None for one in models)
-        told = say("{n} of {all} models are loaded", n=n, all=len(models))
-        return {"state": "ready", "state_told": told}
-    state = models[0].state
-    words = {"ready": say("ready"), "loading": say("loading")}
-    return {"state": state, "state_told": words.get(state, say("stopped"))}
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await run_in_threadpool(self._once)
+        await answer(scope, receive, send)
+
+    def _once(self) -> Router:
+        with self._making:
+            made = self._made = self._made or Router(self._make())
+        return made

@@ -7,7 +7,7 @@ them.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -17,18 +17,10 @@ from hakaru.language import say, use_language
 from hakaru.pictures import page_file
 from hakaru.serving.callers import OpenRoute, key_in, without_key
 from hakaru.serving.entrance import Entrance
-from hakaru.web.chat_tab import SCRIPTS as CHAT_PARTS
-from hakaru.web.key_page import KEY_SCRIPT, key_page, other_language
+from hakaru.web.addresses import FILES, PAGE_SCRIPTS
+from hakaru.web.key_page import key_page, other_language
 from hakaru.web.shared import copy_words, language_of, script, style
 from hakaru.web.which_model import HEADERS
-
-PAGE_SCRIPTS: Final = ("/copy.js", "/tabs.js")
-PAGE_MODULES: Final = ("/ask.js", "/live.js")
-FETCH_SCRIPT: Final = "/fetch.js"
-CHAT_SCRIPT: Final = "/chat.js"
-FILES: Final = (
-    *PAGE_SCRIPTS, *PAGE_MODULES, FETCH_SCRIPT, CHAT_SCRIPT, *CHAT_PARTS, KEY_SCRIPT, "/call.js",
-)  # fmt: skip
 
 
 def root_routes(entrance: Entrance, render: Callable[[str], str]) -> list[BaseRoute]:
