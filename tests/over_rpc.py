@@ -21,6 +21,7 @@ from hakaru.formats.header_file import without_vocabulary, write_header_only
 from hakaru.memory.compute import device_compute, is_known
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.catalogue import KnownModel, known_models
+from ports import free_ports
 
 TOLERANCE = 17 * 2**10
 """Bytes by which a figure may differ from the engine's and still count as equal."""
@@ -97,11 +98,7 @@ for line in sys.stdin:
 @contextmanager
 def workers_of(native: Path) -> Iterator[list[str]]:
     """Two workers of the native build in the folder `native`, on loopback."""
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
+    ports = free_ports(2)
     started = [
         subprocess.Popen(
             [native / "ggml-rpc-server", "-H", "127.0.0.1", "-p", str(port)],

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,11 @@ from hakaru.models.catalogue import known_models
 from hakaru.models.model import Model
 from hakaru.models.sources.catalogue_entry import add_model
 from hakaru.selection import racing
+from hakaru.selection.chosen import Chosen
+from hakaru.selection.finish import Race
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
-from hakaru.units import Figure
+from hakaru.units import Figure, size_in_bytes
 from loopback import Loopback
 
 NAMES = ("tiny-a", "tiny-b", "tiny-c")
@@ -101,6 +104,13 @@ def with_real_models(hub: Loopback, folder: Path, embedded: Path) -> Loopback:
     hub.add_repository("org/noisy-GGUF", {noisy.name: noisy}, hashes=True)
     add_model("hf:org/noisy-GGUF", "2026-11-30")
     return hub
+
+
+def raced(chosen: Chosen, session: Session, **named: Any) -> Race:
+    """A race in ONLY_TINY of memory, which takes place."""
+    race = racing.race(chosen, memory=size_in_bytes(ONLY_TINY), session=session, **named)
+    assert race
+    return race
 
 
 class Engine:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
+
 SSH = """#!/bin/sh
 # ssh, but the other machine is this one: options, then --, the host, and a line for its shell.
 while [ "$1" != -- ]; do shift; done
@@ -60,9 +62,7 @@ def sshd(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
         )
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/mine.pub\nStrictModes no\nUsePAM no\n"

@@ -23,6 +23,7 @@ import pytest
 from hakaru.ledger import Ledger
 from hakaru.places import one_at_a_time
 from hakaru.testing import write_tiny_llama
+from ports import free_port
 from queued import Queued
 
 pytestmark = [pytest.mark.engine, pytest.mark.alone]
@@ -117,7 +118,7 @@ def test_while_a_model_loads(
         endless,
         *command[1:],
         "--port",
-        "1" if command[0] == "chat" else str(_free_port()),
+        "1" if command[0] == "chat" else str(free_port()),
     ) as started:
         started.wait_for(
             lambda: any("server_child" in " ".join(c.cmdline()) for c in started.children())
@@ -134,7 +135,7 @@ def test_a_second_ctrl_c_is_silent_too(endless: Path) -> None:
     ends.
     """
     for pause in (0.0, 0.01, 0.03, 0.06, 0.1):
-        with Command("serve", endless, "--port", str(_free_port())) as started:
+        with Command("serve", endless, "--port", str(free_port())) as started:
             started.wait_for(started.children)
             started.process.send_signal(signal.SIGINT)
             time.sleep(pause)
@@ -149,7 +150,7 @@ def test_an_engine_that_was_stopped_does_not_hold_anybody(
     """SIGSTOP, a debugger, a driver that hangs: the process cannot answer, and is ended. It had
     served, so that is done.
     """
-    with Command("serve", tiny, "--context", "256", "--port", str(_free_port())) as started:
+    with Command("serve", tiny, "--context", "256", "--port", str(free_port())) as started:
         assert started.process.stdout
         assert "answers at" in started.process.stdout.readline()
         for child in started.children():
@@ -162,7 +163,7 @@ def test_while_answers_are_on_their_way(embedded: Path, number: signal.Signals) 
     """Every client hears why its answer ends: a stream by an error event, the others by a 503.
     Nobody waits for the last token, but where SIGTERM may drain (`serving/test_steady.py`).
     """
-    port = _free_port()
+    port = free_port()
     how = "--context", "2048", "--parallel", "2", "--drain", "0", "--port", str(port)
     with Command("serve", embedded, *how) as started:
         assert started.process.stdout
@@ -199,19 +200,13 @@ def test_while_the_lab_hangs(tiny: Path) -> None:
         assert started.ended_by(signal.SIGINT)[0] == 130
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_where_ctrl_c_is_ignored_it_stays_ignored_and_sigterm_ends(tiny: Path) -> None:
     """As behind a shell's `&` and under nohup: a server is not ended by a Ctrl-C that is meant for
     another program.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        started = Command("serve", tiny, "--context", "256", "--port", str(_free_port()))
+        started = Command("serve", tiny, "--context", "256", "--port", str(free_port()))
     finally:
         signal.signal(signal.SIGINT, before)
     with started:

@@ -11,7 +11,7 @@ import gguf
 import httpx
 import pytest
 from msgspec.structs import force_setattr
-from test_interrupts import Command, _free_port
+from test_interrupts import Command
 
 from hakaru.cli import run
 from hakaru.engine.mode import BUILT_IN, MAX_TEMPLATE, Mode, named_template
@@ -22,6 +22,7 @@ from hakaru.models.model import read_model
 from hakaru.models.purpose import chat_template_in, purpose_of
 from hakaru.servers.holding import who_holds_what
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny, write_tiny_llama
+from ports import free_port
 
 pytestmark = pytest.mark.alone
 
@@ -110,7 +111,7 @@ def test_vectors_and_text_come_from_one_address(tiny: Path, tmp_path: Path) -> N
     it is asked, though the context is more than it was trained for.
     """
     vectors = write_tiny(tmp_path / "bert.gguf", hyperparameters("bert", context_length=512))
-    port = _free_port()
+    port = free_port()
     with Command("serve", tiny, vectors, "--context", "1024", "--port", str(port)) as started:
         assert started.process.stdout
         greeting = started.process.stdout.readline()
@@ -135,7 +136,7 @@ def test_an_embedding_model_is_served_as_one(tmp_path: Path) -> None:
     500.
     """
     path = write_tiny(tmp_path / "bert.gguf", hyperparameters("bert", context_length=512))
-    with Command("serve", path, "--port", str(port := _free_port())) as started:
+    with Command("serve", path, "--port", str(port := free_port())) as started:
         assert started.process.stdout
         greeting = started.process.stdout.readline()
         assert "gives vectors: POST" in greeting, started.process.communicate()

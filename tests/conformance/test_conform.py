@@ -3,7 +3,6 @@ script.
 """
 
 import json
-import socket
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +13,7 @@ from hakaru.conformance.verdicts import Conformance
 from hakaru.errors import EngineRefused, Interrupted, Misuse, Offline
 from hakaru.session import Session
 from loopback import Loopback
+from ports import free_port
 from scripted_server import MODEL, N_CTX, Scripted
 
 
@@ -236,9 +236,7 @@ def test_ctrl_c_before_anything_is_known_says_so(server: Scripted, session: Sess
 
 def test_where_nothing_listens_that_is_said(session: Session) -> None:
     """With the address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(Offline, match=f"nothing answers at http://127.0.0.1:{port} "):
         conform(f"127.0.0.1:{port}", session=session)
 

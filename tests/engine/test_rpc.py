@@ -20,6 +20,7 @@ from hakaru.engine.process import child_command
 from hakaru.engine.server import server_request
 from hakaru.engine.server_flags import server_flags
 from hakaru.memory.settings import ContextSettings
+from ports import free_port
 
 SETTINGS = ContextSettings(n_ctx=256, n_ubatch=64)
 PROMPT = {
@@ -35,9 +36,7 @@ PROMPT = {
 @pytest.fixture
 def worker(native_engine: Path, tmp_path: Path) -> Iterator[str]:
     """The address of a worker on loopback that computes on this machine's processor."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = child_command(
         "hakaru.engine.server_binary",
         str(native_engine / "ggml-rpc-server"),

@@ -21,7 +21,7 @@ from hakaru.selection.chosen import Chosen
 from hakaru.selection.why_won import why_won
 from hakaru.session import Session
 from loopback import Loopback
-from race_track import ONLY_TINY, Engine, with_tiny_models
+from race_track import ONLY_TINY, Engine, raced, with_tiny_models
 
 Sessions = Callable[..., Session]
 SKILL = {"tiny-a": 32, "tiny-b": 4, "tiny-c": 30}
@@ -98,14 +98,14 @@ def test_the_decision_is_that_of_one_machine(
     only what they had begun.
     """
     session = session_with()
-    here = racing.race(rows, tasks=[tasks], memory=160 * 2**20, session=session)
-    assert here and len(asked_here) == 2 * N_TASKS + 16
+    here = raced(rows, session, tasks=[tasks])
+    assert len(asked_here) == 2 * N_TASKS + 16
     session.ledger._db.write("DELETE FROM measurements", ())
     asked_here.clear()
     helpers = Helpers(answer, loses=loses, n_at_a_time=n_at_a_time)
     on(helpers, monkeypatch)
-    there = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
-    assert there and asked_here == []
+    there = raced(rows, session, tasks=[tasks], ray="auto")
+    assert asked_here == []
     assert there.as_json(why_won(there)) == here.as_json(why_won(here))
     assert there.winner and there.winner.row.model.id == "tiny-c"
     assert len(set(helpers.asked)) == len(helpers.asked) == n_asked
@@ -121,15 +121,8 @@ def test_a_racer_that_no_other_machine_can_run_is_left_out(
     """It is told, and not asked here instead."""
     on(Helpers(answer, refuses={"tiny-a-Q8_0.gguf": MachineError("no room")}), monkeypatch)
     told = list[Any]()
-    found = racing.race(
-        rows,
-        tasks=[tasks],
-        memory=160 * 2**20,
-        ray="auto",
-        tell=told.append,
-        session=session_with(),
-    )
-    assert found and [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
+    found = raced(rows, session_with(), tasks=[tasks], ray="auto", tell=told.append)
+    assert [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
     assert [(out.model, out.reason) for out in found.out] == [("tiny-a", "no room")]
     assert told[0] == found.out[0] and asked_here == []
 
@@ -162,8 +155,8 @@ def test_who_was_beaten_by_a_racer_that_then_fails_answers_on(
     helpers = Helpers(answer, gives_up={"tiny-a-Q8_0.gguf": 30})
     on(helpers, monkeypatch)
     session = session_with()
-    found = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
-    assert found and [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
+    found = raced(rows, session, tasks=[tasks], ray="auto")
+    assert [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
     assert [lap.n for lap in found.laps] == [N_TASKS, N_TASKS] and asked_here == []
     assert len(set(helpers.asked)) == len(helpers.asked) == 30 + 2 * N_TASKS
 
@@ -178,9 +171,9 @@ def test_a_race_that_is_over_needs_no_cluster(
     """What was stopped is not asked the rest the second time."""
     on(helpers := Helpers(answer), monkeypatch)
     session = session_with()
-    first = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
+    first = raced(rows, session, tasks=[tasks], ray="auto")
     n_asked = len(helpers.asked)
     monkeypatch.setattr(racing, "over_ray", lambda *_: pytest.fail("connected"))
-    second = racing.race(rows, tasks=[tasks], memory=160 * 2**20, ray="auto", session=session)
-    assert first and second and asked_here == [] and len(helpers.asked) == n_asked
+    second = raced(rows, session, tasks=[tasks], ray="auto")
+    assert asked_here == [] and len(helpers.asked) == n_asked
     assert second.as_json("") == first.as_json("")

@@ -25,12 +25,11 @@ from hakaru.selection import racing
 from hakaru.selection.choose import choose
 from hakaru.selection.chosen import Chosen
 from hakaru.selection.entrants import Field
-from hakaru.selection.finish import Race
 from hakaru.selection.told import solved_lines
 from hakaru.session import Session
 from hakaru.testing import tiny_shape, write_tiny_llama
 from loopback import Loopback
-from race_track import NAMES, ONLY_TINY, Engine, engine_of, with_tiny_models
+from race_track import NAMES, ONLY_TINY, Engine, engine_of, raced, with_tiny_models
 
 Sessions = Callable[..., Session]
 
@@ -53,19 +52,13 @@ def engine(monkeypatch: pytest.MonkeyPatch, no_engine: None) -> Callable[..., En
     return partial(engine_of, monkeypatch)
 
 
-def ended(chosen: Chosen, session: Session, **named: Any) -> Race:
-    found = racing.race(chosen, memory=160 * 2**20, session=session, **named)
-    assert found
-    return found
-
-
 def fetched(hub: Loopback, name: str) -> bool:
     """Whether the whole file was asked for, and not its header alone."""
     spans = [headers.get("range", "") for path, headers in hub.asked if f"{name}-Q8_0" in path]
     return any(int(span.partition("-")[2] or 0) > 2**30 for span in spans)
 
 
-def test_one_after_the_other_runs_and_the_best_is_recommended(
+def test_one_after_the_other_runs_and_the_best_is_recommraced(
     rows: Chosen, place: Loopback, session_with: Sessions, engine: Callable[..., Engine]
 ) -> None:
     """A racer that is surely worse stops early; the answer of a later `choose` has what was
@@ -73,7 +66,7 @@ def test_one_after_the_other_runs_and_the_best_is_recommended(
     """
     runs = engine(tiny_a=(90, 20.0), tiny_b=(0, 99.0), tiny_c=(88, 40.0))
     told = list[Any]()
-    found = ended(rows, session_with(), tell=told.append)
+    found = raced(rows, session_with(), tell=told.append)
     assert [lap.row.model.id for lap in found.laps] == [*NAMES] and told == [*found.laps]
     assert found.winner and found.winner.row.model.id == "tiny-c"  # as good within chance, faster
     assert runs.asked.count("tiny_b") == 12 and found.laps[1].stopped
@@ -116,12 +109,12 @@ def test_who_cannot_be_fetched_or_loaded_is_told_and_the_others_run(
     for path in [path for path in place.files if "tiny-b" in path]:
         place.statuses[path] = [(404, {})]
     engine(tiny_a=(90, 20.0), tiny_c=(9, 20.0))
-    found = ended(rows, session_with())
+    found = raced(rows, session_with())
     assert [lap.row.model.id for lap in found.laps] == ["tiny-a", "tiny-c"]
     assert [out.model for out in found.out] == ["tiny-b"] and "tiny-b" in found.out[0].reason
     engine(tiny_a=(90, 20.0))
     told = list[Any]()
-    alone = ended(rows, session_with(), tell=told.append)
+    alone = raced(rows, session_with(), tell=told.append)
     assert alone.winner is None and [out.model for out in alone.out] == ["tiny-b", "tiny-c"]
     assert "the engine died" in told[-1].reason
 
@@ -138,7 +131,7 @@ def test_a_row_that_is_not_to_be_had_leaves_its_place(
         place.statuses[path] = [(404, {})]
     engine(tiny_b=(9, 20.0), tiny_c=(9, 20.0))
     monkeypatch.setattr(racing, "MOST", 2)
-    found = ended(rows, session_with())
+    found = raced(rows, session_with())
     assert [lap.row.model.id for lap in found.laps] == ["tiny-b", "tiny-c"]
 
 
@@ -151,12 +144,12 @@ def test_without_a_network_what_is_here_runs(
 ) -> None:
     """Nothing is fetched twice, and the network is asked once."""
     engine(tiny_a=(90, 20.0), tiny_b=(9, 20.0), tiny_c=(9, 20.0))
-    ended(replace(rows, rows=rows.rows[:2]), session_with())
+    raced(replace(rows, rows=rows.rows[:2]), session_with())
     del place.asked[:]
-    ended(replace(rows, rows=rows.rows[:2]), session_with())
+    raced(replace(rows, rows=rows.rows[:2]), session_with())
     assert place.asked == []
     place.files.clear()
-    found = ended(rows, session_with())
+    found = raced(rows, session_with())
     assert len(found.laps) == 2 and [out.model for out in found.out] == ["tiny-c"]
 
 
@@ -175,7 +168,7 @@ def test_a_disk_that_is_too_small_is_told_with_both_figures(
         monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
 
     room_for(2)
-    found = ended(rows, session_with())
+    found = raced(rows, session_with())
     assert [lap.row.model.id for lap in found.laps] == ["tiny-a", "tiny-b"]
     (out,) = found.out
     assert "are needed there with those before it" in out.reason and "are free" in out.reason
@@ -196,7 +189,7 @@ def test_ctrl_c_says_that_all_is_kept(
 
     monkeypatch.setattr(racing, "each_answer", stop)
     with pytest.raises(Interrupted, match="timed and answered is kept: the same command goes on"):
-        ended(rows, session_with())
+        raced(rows, session_with())
 
 
 def test_another_type_runs_where_the_row_s_own_is_not_published(
@@ -220,7 +213,7 @@ def test_another_type_runs_where_the_row_s_own_is_not_published(
     assert [entrant.label for entrant in heard[0].entrants] == ["tiny-a Q6_K", "tiny-b Q6_K"]
     assert {entrant.row.type for entrant in heard[0].entrants} == {"Q8_0"}
     engine(tiny_a=(90, 20.0), tiny_b=(80, 20.0))
-    ended(chosen, session_with())
+    raced(chosen, session_with())
     later = choose("chat", memory=ONLY_TINY, n_ctx=1024, session=session_with())
     (line,) = solved_lines(later)
     assert "tiny-a Q6_K solved 90 of 126" in line and "tiny-b Q6_K solved 80 of 126" in line

@@ -25,6 +25,7 @@ from hakaru.serving.serve_at import Serving
 from hakaru.serving.serve_cluster import serve_cluster
 from hakaru.serving.workers import Workers, workers_of
 from network_namespaces import two_machines
+from ports import free_port, free_ports
 from ssh_stand_in import SSH, program, ssh_that_stays_here, sshd
 
 MIB = 2**20
@@ -59,18 +60,6 @@ def cluster_file(folder: Path, *addresses: str, ssh: str = "", ports: tuple[int,
         nodes[i] += f"port = {ports[i - 1]}\n" if ports else ""
     path.write_text("\n".join(nodes), encoding="utf-8")
     return path
-
-
-def free_ports(n: int) -> tuple[int, ...]:
-    """Ports of loopback that nobody listens at."""
-    trials = [socket.socket() for _ in range(n)]
-    try:
-        for trial in trials:
-            trial.bind(("127.0.0.1", 0))
-        return tuple(trial.getsockname()[1] for trial in trials)
-    finally:
-        for trial in trials:
-            trial.close()
 
 
 def answer(serving: Serving) -> str:
@@ -227,7 +216,7 @@ def test_a_port_in_use_is_told_on_the_node(native: Path) -> None:
 @pytest.mark.engine
 def test_a_worker_that_was_left_behind_is_found(native: Path) -> None:
     """By the next one that wants its port, with the command that ends it."""
-    (port,) = free_ports(1)
+    port = free_port()
     with rpc_worker("127.0.0.1", port) as left:
         found = f"has a worker already, process {left.facts.pid}; .* end it: kill {left.facts.pid}"
         with pytest.raises(MachineError, match=found), rpc_worker("127.0.0.1", port):
