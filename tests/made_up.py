@@ -32,7 +32,7 @@ from hakaru.quantization.made import Made, TensorRow
 from hakaru.quantization.race import Race, Rival
 from hakaru.servers import Deployment
 from hakaru.servers.holding import NOT_LOADED, Holding, Stranger
-from hakaru.testing import write_tiny_llama
+from hakaru.testing import tiny_shape, write_header_only
 from hakaru.units import Figure
 
 DOMAINS = ("code", "wiki-en", "wiki-ja", "answers-en", "answers-ja", "own")
@@ -96,7 +96,9 @@ def graded(n_right: int) -> list[Graded]:
 
 def named(folder: Path, name: str) -> Model:
     """A tiny model under the name of a large one."""
-    return replace(read_model(write_tiny_llama(folder / name)), tokenizer_digest="0123456789ab")
+    return replace(
+        read_model(write_header_only(folder / name, tiny_shape())), tokenizer_digest="0123456789ab"
+    )
 
 
 def findings(folder: Path) -> Findings:

@@ -4,6 +4,7 @@ no engine is asked.
 
 import io
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,6 @@ from hakaru.errors import NodeError
 from hakaru.evaluation.comparison import Comparison
 from hakaru.language import current_language, use_language
 from hakaru.selection import buying
-from hakaru.testing import write_tiny_llama
 
 
 def compared_table(compared: Comparison) -> Table:
@@ -143,6 +143,14 @@ def worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, answer)
 
 
+@pytest.fixture
+def files(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the commands name, in the folder where they run."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(tiny, "tiny.gguf")
+    write_cluster(Path("cluster.toml"))
+
+
 def forms_of(cell: str | Cell) -> tuple[str, ...]:
     return (cell,) if isinstance(cell, str) else cell.forms
 
@@ -220,12 +228,9 @@ def test_what_is_told_of_results_fits(
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_commands_say_fits(
-    name: str, width: int, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, width: int, language: str, files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a terminal of every width, also what stands on stderr."""
-    monkeypatch.chdir(tmp_path)
-    write_tiny_llama(Path("tiny.gguf"))
-    write_cluster(Path("cluster.toml"))
     screen = terminal(monkeypatch, width)
     run([*COMMANDS[name].split(), "--lang", language])
     lines = screen.lines()
@@ -235,16 +240,9 @@ def test_what_commands_say_fits(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_in_a_pipe_end_no_line_with_a_blank(
-    name: str,
-    language: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    name: str, language: str, files: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """So that `diff` and editors have nothing to mark."""
-    monkeypatch.chdir(tmp_path)
-    write_tiny_llama(Path("tiny.gguf"))
-    write_cluster(Path("cluster.toml"))
     run([*COMMANDS[name].split(), "--lang", language])
     lines = "".join(capsys.readouterr()).splitlines()
     assert lines and [line for line in lines if line != line.rstrip()] == []

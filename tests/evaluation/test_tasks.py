@@ -255,7 +255,8 @@ def test_a_file_without_tasks_is_refused(tmp_path: Path) -> None:
 def test_a_model_answers_through_the_server(tmp_path: Path) -> None:
     """A model that knows nothing answers something, a choice by a letter, the same each time."""
     tiny = write_tiny_llama(tmp_path / "tiny.gguf")
-    items = our_items("en")[:2] + [i for i in our_items("en") if i.check.kind == "choice"][:3]
+    choices = [item for item in our_items("en") if item.check.kind == "choice"]
+    items = [*our_items("en")[:2], *choices[:3]]
     with EngineServer(tiny, ContextSettings(n_ctx=1024)) as server, asking(server) as ask:
         first = [ask(item) for item in items]
         assert first == [ask(item) for item in items]

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -73,13 +74,14 @@ def named_tasks(names: Sequence[str], language: str) -> TaskSet:
     return TaskSet(names=distinct, language=language, items=tuple(items), digest=digest)
 
 
-def _items_of(name: str, language: str) -> list[Item]:
+def _items_of(name: str, language: str) -> Sequence[Item]:
     if name == OURS:
         return our_items(language)
     return humaneval_items() if name == HUMANEVAL else read_items(Path(name))
 
 
-def our_items(language: str) -> list[Item]:
+@cache
+def our_items(language: str) -> Sequence[Item]:
     """The items that come with hakaru. Raises Misuse for a language that has none."""
     if language not in LANGUAGES:
         raise Misuse(
