@@ -2,14 +2,18 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from hakaru.cli import run
 from hakaru.hardware.accelerators import GpuUser
 from hakaru.servers import Deployment, running
+from hakaru.servers.asking import client_of
 from hakaru.serving.log_file import LogFile
 
 HEALTH = {"status": "ready", "restarts": 0, "answering": 2, "waiting": 3, "idle_s": None}
@@ -85,8 +89,50 @@ def test_a_server_is_stopped_by_its_name_or_port(
     start("large", 8600)
     server = start("small", 8601)
     assert run(["stop", word]) == 0
-    assert not psutil.pid_exists(server.pid) and [s.model for s in running()] == ["large"]
+    assert not server.is_alive and [s.model for s in running()] == ["large"]
     assert "Stopped: small, port 8601." in capsys.readouterr().out
+
+
+def test_a_dead_process_that_nobody_looks_after_is_gone(start: Start) -> None:
+    """A zombie: who started the server has not asked for its exit status, as in a container without
+    an init. `stop` returns all the same, and `ps` does not list it.
+    """
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo $!; exec sleep 60"], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        started = psutil.Process(pid).create_time()
+        replace(start("small", 8600), pid=pid, started=started).announce()
+        assert run(["stop", "small"]) == 0
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE and running() == []
+        parent.kill()
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1"])
+def test_no_proxy_hears_what_a_server_is_asked(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment names: a prompt would reach another machine, and so would a key."""
+    for variable in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    heard = list[str]()
+
+    class Listens(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(f"{self.path} {self.headers['authorization']}")
+            self.send_response(204)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Listens) as listening:
+        threading.Thread(target=listening.handle_request, daemon=True).start()
+        server = Deployment(
+            pid=1, started=0, port=listening.server_port, model="m", path="/m.gguf", settings={},
+            key="our-key",
+        )  # fmt: skip
+        with client_of(server, within_s=10) as client:
+            assert client.get("props").status_code == 204
+    assert heard == ["/v1/props Bearer our-key"]
 
 
 def test_the_nearest_names_are_told(start: Start, capsys: pytest.CaptureFixture[str]) -> None:

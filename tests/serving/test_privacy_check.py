@@ -57,11 +57,14 @@ def test_the_same_program_leaks_without_the_cell(tiny: Path) -> None:
             "fail",
         ),
         ("import socket as s; s.socket().connect_ex(('127.0.0.1', 80))", "pass"),
+        ("import urllib.request as r; r.urlopen('http://127.0.0.1:80')", "fail"),  # by a proxy
         ("raise SystemExit('no')", "unknown"),
     ],
 )
 def test_a_command_that_calls_out_is_counted(code: str, verdict: str) -> None:
-    """TCP and UDP of both kinds, whether the program says so or not; not what stays here."""
+    """TCP and UDP of both kinds, whether the program says so or not, also what a proxy elsewhere
+    is asked; not what stays here.
+    """
     found = counted("code", [sys.executable, "-I", "-S", "-c", code])
     assert found.verdict == verdict, found
     if verdict != "unknown":

@@ -2,7 +2,8 @@
 
 After a node of several is lost, vLLM's own /health goes on answering 200 (seen for the 35 s that it
 was watched, while a request hung; docs/clusters.md). So what asks for health asks for a token. The
-program needs nothing but the Python that every image of vLLM and Ray has.
+program needs nothing but the Python that every image of vLLM and Ray has, and asks no proxy of the
+environment.
 """
 
 from typing import Final
@@ -14,7 +15,8 @@ PROGRAM: Final = (
     "import json,os,sys,urllib.request as r;"
     'b=json.dumps({"model":sys.argv[2],"prompt":"1","max_tokens":1}).encode();'
     f'h={{"Content-Type":"application/json","Authorization":"Bearer "+os.environ.get("{KEY}","")}};'
-    'a=r.urlopen(r.Request(sys.argv[1]+"/v1/completions",b,h),timeout=float(sys.argv[3]));'
+    'q=r.Request(sys.argv[1]+"/v1/completions",b,h);'
+    "a=r.build_opener(r.ProxyHandler({})).open(q,timeout=float(sys.argv[3]));"
     'sys.exit(json.load(a)["usage"]["completion_tokens"]<1)'
 )
 

@@ -86,11 +86,13 @@ class Deployment(Struct, frozen=True, kw_only=True):
 
     @property
     def is_alive(self) -> bool:
-        """True while the process of the record runs; a later process with its number does not
-        count.
+        """True while the process of the record runs. A later process with its number does not
+        count, and neither does a dead one that nobody has waited for yet (a zombie).
         """
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            process = psutil.Process(self.pid)
+            is_it = abs(process.create_time() - self.started) < 1
+            return is_it and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 

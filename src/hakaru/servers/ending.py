@@ -1,11 +1,11 @@
 """The end of a server that another process runs."""
 
+import math
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
-
-import psutil
 
 from hakaru.errors import MachineError
 from hakaru.servers import Deployment
@@ -13,6 +13,7 @@ from hakaru.servers import Deployment
 UNLOADED_WITHIN_S = 60.0
 TELL_AFTER_S = 15.0
 """An end takes ten seconds by default, where answers are on their way."""
+LOOK_S = 0.05
 
 
 def unload(server: Deployment) -> None:
@@ -30,16 +31,12 @@ def drain(server: Deployment) -> None:
 def _posted(server: Deployment, path: str, body: dict[str, object]) -> None:
     import httpx  # nobody else who looks at servers needs it
 
-    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
+    from hakaru.servers.asking import client_of
+
     what = server.backend or server.model
     try:
-        answer = httpx.post(
-            f"{server.url.removesuffix('/v1')}{path}",
-            json=body,
-            headers=headers,
-            timeout=UNLOADED_WITHIN_S,
-            verify=server.scheme == "http",
-        )
+        with client_of(server, within_s=UNLOADED_WITHIN_S) as client:
+            answer = client.post(f"{server.url.removesuffix('/v1')}{path}", json=body)
         answer.raise_for_status()
     except httpx.HTTPStatusError as error:
         raise MachineError(
@@ -60,11 +57,11 @@ def end(server: Deployment, *, still_waiting: Callable[[], None]) -> None:
     """
     if not server.is_alive:  # another process may have its number by now
         return
-    process = psutil.Process(server.pid)
     with suppress(ProcessLookupError):
         os.kill(server.pid, signal.SIGTERM)
-    try:
-        process.wait(TELL_AFTER_S)
-    except psutil.TimeoutExpired:
-        still_waiting()
-        process.wait()
+    tell_at = time.monotonic() + TELL_AFTER_S
+    while server.is_alive:  # psutil's wait would also wait for who started it to look after it
+        if time.monotonic() > tell_at:
+            still_waiting()
+            tell_at = math.inf
+        time.sleep(LOOK_S)

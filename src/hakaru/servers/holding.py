@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from hakaru.hardware.accelerators import GpuUser, nvidia_users
 from hakaru.servers import Deployment, running
+from hakaru.servers.asking import client_of
 
 ASK_WITHIN_S: Final = 3.0
 NOT_LOADED: Final = "unloaded"
@@ -76,14 +77,10 @@ def who_holds_what() -> tuple[list[Holding], list[Stranger]]:
 
 
 def _told(server: Deployment) -> dict[str, Any]:
-    """What a server says of itself, by the name of each model; empty where it says nothing. It is
-    known by its record, and needs no certificate that others trust.
-    """
-    path = "/status" if server.backend else "/health"
-    url, is_plain = f"{server.url.removesuffix('/v1')}{path}", server.scheme == "http"
-    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
-    with suppress(httpx.HTTPError, ValueError):
-        answer = httpx.get(url, timeout=ASK_WITHIN_S, verify=is_plain, headers=headers).json()
+    """What a server says of itself, by the name of each model; empty where it says nothing."""
+    url = f"{server.url.removesuffix('/v1')}{'/status' if server.backend else '/health'}"
+    with suppress(httpx.HTTPError, ValueError), client_of(server, within_s=ASK_WITHIN_S) as client:
+        answer = client.get(url).json()
         return answer if isinstance(answer, dict) else {}
     return {}
 

@@ -28,6 +28,7 @@ from hakaru.models.model import Model
 from hakaru.models.sources.find import whole_model
 from hakaru.places import data_dir
 from hakaru.servers import Deployment, running
+from hakaru.servers.asking import client_of
 from hakaru.serving.conversation import Conversation
 from hakaru.serving.serve import serve
 
@@ -121,11 +122,7 @@ def _refuse_options_of_loading(server: Deployment) -> None:
 
 
 def _talk_to(server: Deployment, options: ChatOptions) -> int:
-    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
-    # our own server on this machine: its certificate may be for another name
-    with httpx.Client(
-        base_url=f"{server.url}/", timeout=None, headers=headers, verify=server.scheme == "http"
-    ) as client:
+    with client_of(server, within_s=None) as client:
         conversation = Conversation(
             client,
             server.model,

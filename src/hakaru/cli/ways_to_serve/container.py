@@ -45,13 +45,15 @@ SPARE: Final = 1.1
 """The plan is to fit the limit with the share that hakaru keeps free."""
 PODMAN_S: Final = 10
 """Seconds for Podman itself, after the container had its time to end."""
+_HEALTH: Final = f"http://127.0.0.1:{DEFAULT_PORT}/health"
 HEALTHY: Final = (
     "python",
     "-c",
-    f"import urllib.request as r; r.urlopen('http://127.0.0.1:{DEFAULT_PORT}/health', timeout=5)",
+    f"import urllib.request as r; r.build_opener(r.ProxyHandler({{}})).open('{_HEALTH}', None, 5)",
 )
 """The server is healthy once a token was generated, while the engine answers. The door, too: it
-asks through itself. A check takes 0.05 s of a processor.
+asks through itself, and past the proxy that Docker may name to every container. A check takes 0.05
+s of a processor.
 """
 CHECKED_EVERY: Final = "10s"
 

@@ -24,6 +24,13 @@ RESOLVERS: Final = ("/run/systemd/resolve", "/run/nscd", "/var/run/nscd", "/run/
 """Unix sockets by which another process would ask for a name."""
 RUN: Final = 'f=$1; shift; "$@"; code=$?; cat /proc/net/snmp /proc/net/snmp6 > "$f"; exit $code'
 COUNTED: Final = ("IpOutNoRoutes", "Ip6OutNoRoutes", "UdpOutDatagrams", "Udp6OutDatagrams")
+PROXIES: Final = dict.fromkeys(
+    ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    "http://192.0.2.1:3128",
+) | {"no_proxy": "", "NO_PROXY": ""}
+"""Of every command's environment: one elsewhere (RFC 5737), as companies have it. A question that
+goes there, though it is for this machine, is counted.
+"""
 
 
 def command_findings(commands: Sequence[tuple[str, Sequence[str]]]) -> list[Finding]:
@@ -44,7 +51,7 @@ def counted(name: str, command: Sequence[str]) -> Finding:
         kept = Path(folder, "counts")
         kept.touch()
         # servers that run here are out of reach without a network: nobody is to find them
-        alone = os.environ | {"XDG_RUNTIME_DIR": folder}
+        alone = os.environ | PROXIES | {"XDG_RUNTIME_DIR": folder}
         cut = [program(), "--unshare-net", "--die-with-parent", "--dev-bind", "/", "/", *hidden]
         try:
             done = subprocess.run(
