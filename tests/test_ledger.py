@@ -1,7 +1,6 @@
 """The ledger remembers."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,6 @@ def test_the_ledger_remembers_by_kind_and_inputs(tmp_path: Path) -> None:
     assert again.recall("quality", {"b": [2], "a": 1}) == {"kld": 0.5}
     assert again.recall("quality", {"a": 2, "b": [2]}) is None
     assert again.recall("speed", {"a": 1, "b": [2]}) is None
-
-
-def test_a_file_is_remembered_whatever_its_name(tmp_path: Path) -> None:
-    """Linux lets a name be any bytes but a slash and NUL."""
-    ledger, file = Ledger(tmp_path / "l.sqlite"), tmp_path / os.fsdecode(b"\xff\n.gguf")
-    file.write_bytes(b"one")
-    assert ledger.sha256(file) == ledger.known_sha256(file)
-    assert ledger.hashed_files() == [file]
 
 
 def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:

@@ -16,15 +16,9 @@ def mode_for(model: Model, chat_template: str | None, *, warn: Callable[[str], N
     """How the server of `model` is run. `warn` hears of a model that was never taught to chat.
 
     Raises ModelUnknown for a model that llama.cpp's server cannot run, and Misuse for a file that
-    is no template, a template for a model that does not chat, or a name that is no text.
+    is no template, or a template for a model that does not chat.
     """
     purpose = _served_purpose(model)
-    if not _is_text(str(model.path)):
-        raise Misuse(
-            "{path}: the bytes of its name are no text (UTF-8), and so the engine cannot open it; "
-            "rename it.",
-            path=model.path,
-        )
     if purpose != "text":
         if chat_template:
             raise Misuse(
@@ -81,14 +75,6 @@ def _served_purpose(model: Model) -> Purpose:
             what=_kind(purpose),
         )
     return purpose
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name is text; Linux lets it be any bytes."""
-    try:
-        return bool(name.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def _kind(purpose: Purpose) -> str:

@@ -10,7 +10,6 @@ file (path, size, time) is remembered, not computed again. Footprints belong to 
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +74,7 @@ class Ledger:
         """The SHA-256 of the file at `path`, remembered as long as its size and time are equal."""
         if known := self.known_sha256(path):
             return known
-        stat, name = path.stat(), _name(path)
+        stat, name = path.stat(), str(path.resolve())
         digest = sha256_of(path, self.watch)
         self._db.write(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
@@ -85,7 +84,7 @@ class Ledger:
 
     def known_sha256(self, path: Path) -> str | None:
         """The SHA-256 that is remembered of the unchanged file at `path`; no file is read."""
-        stat, name = path.stat(), _name(path)
+        stat, name = path.stat(), str(path.resolve())
         for row in self._db.rows(
             "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
             (name, stat.st_size, stat.st_mtime_ns),
@@ -97,9 +96,7 @@ class Ledger:
         """Every file whose hash is remembered: sources and results of earlier runs. Some may be
         gone.
         """
-        return [
-            Path(os.fsdecode(row["path"])) for row in self._db.rows("SELECT path FROM files", ())
-        ]
+        return [Path(str(row["path"])) for row in self._db.rows("SELECT path FROM files", ())]
 
     def model_sha256(self, model: Model) -> str:
         """What identifies a model: the hash of its file, or the hash over the hashes of its
@@ -190,16 +187,11 @@ class Ledger:
         )
 
 
-def _name(path: Path) -> str | bytes:
-    """The name by which a file is remembered: in bytes where it is no text, as Linux allows."""
-    name = str(path.resolve())
-    return name if name.isprintable() else os.fsencode(name)
-
-
 def file_moved(ledger: Ledger, before: Path, path: Path) -> None:
     """Let the ledger know that the file `before` has become `path`, unchanged."""
     ledger._db.write(
-        "UPDATE OR REPLACE files SET path = ? WHERE path = ?", (_name(path), _name(before))
+        "UPDATE OR REPLACE files SET path = ? WHERE path = ?",
+        (str(path.resolve()), str(before.resolve())),
     )
 
 
