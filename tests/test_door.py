@@ -45,13 +45,13 @@ def test_nothing_else_leaks() -> None:
 
 
 def test_every_error_that_people_catch_is_at_the_door() -> None:
-    """The whole tree of `hakaru.errors`, but for the signal that ends a command."""
+    """The whole tree of `hakaru.errors`, but for the signals that end a command."""
     errors = {
         name
         for name, value in vars(hakaru.errors).items()
         if isinstance(value, type) and issubclass(value, BaseException)
     }
-    assert errors - {"Terminated"} <= set(hakaru.__all__)
+    assert errors - {"HungUp", "Terminated"} <= set(hakaru.__all__)
 
 
 def test_importing_loads_nothing_that_is_not_used() -> None:

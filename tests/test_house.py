@@ -15,7 +15,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "hakaru"
 FLOORS = (
-    {"errors", "language", "units", "places", "pool", "text_files", "trust"},
+    {"errors", "language", "units", "places", "pool", "signals", "text_files", "trust"},
     {"formats"},
     {"models", "hardware"},
     {"memory", "clusters"},

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from hakaru.signals import ENDING, INTERRUPTED, heeded
+
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
+    from hakaru.engine.early import EarlyEngine
     from hakaru.evaluation.tiers import Tier
     from hakaru.serving.serve_at import Elsewhere, Loaded
     from hakaru.serving.serve_several import Several
@@ -26,53 +29,33 @@ RARELY: Final = (50_000, 20, 20)
 live to its end, and looking through them again and again takes a tenth of its time.
 """
 
-A_MOMENT_S: Final = 0.01
-
 
 def main() -> None:
     """Run the command line: one sentence instead of a traceback, and the exit code of the error."""
     gc.set_threshold(*RARELY)
     early, words = None, sys.argv[1:]
-    try:
-        sys.unraisablehook = _not_lost
-        if words[:1] == ["serve"]:
-            from hakaru.engine.early import EarlyEngine
+    with heeded(*ENDING):
+        try:
+            if words[:1] == ["serve"]:
+                from hakaru.engine.early import EarlyEngine
 
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # until `run` has its own
-            early = EarlyEngine(words)
-            early.begin()
-        from hakaru.cli import run  # an import can be interrupted, too
+                early = EarlyEngine(words)
+                early.begin()
+            from hakaru.cli import run  # an import can be interrupted, too
 
-        code = run(words, pages=_pages, live=_live, early=early)
-    except KeyboardInterrupt:  # once more, while the first was being told
-        code = 130
-    if early:
-        early.end()
-    _leave(code)
+            _leave(run(words, pages=_pages, live=_live, early=early), early)
+        except KeyboardInterrupt:  # before the command began, or when it had ended
+            _leave(INTERRUPTED, early)
 
 
-def _not_lost(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Ctrl-C or SIGTERM in the middle of a destructor, where Python drops exceptions, comes again a
-    moment later: raised here it would be dropped, too.
-    """
-    kind = unraisable.exc_type
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
-        return
-
-    def again(*_: object) -> None:
-        raise kind
-
-    signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, A_MOMENT_S)
-
-
-def _leave(code: int) -> None:
+def _leave(code: int, early: "EarlyEngine | None") -> None:
     """End the process with what is registered for its end, but without waiting for threads, or for
     one more Ctrl-C.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
+    if early:
+        early.end()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -178,9 +178,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or a closed terminal. It ends the whole command. (In `chat` Ctrl-C ends one
-    answer.)
-    """
+    """SIGTERM. It ends the whole command. (In `chat` Ctrl-C ends one answer.)"""
+
+
+class HungUp(Terminated):
+    """The terminal was closed."""
 
 
 def check_name(name: str) -> None:

@@ -307,34 +307,3 @@ def test_at_any_moment(
             {130} if was_done is None and "nothing half-done" in err else {0, 1, 130}
         ), err
     assert not [p for p in tmp_path.rglob("*.part") if "kept" not in err]
-
-
-IN_A_DESTRUCTOR = """
-import os, signal, sys, threading
-from hakaru.__main__ import _not_lost
-from hakaru.errors import Terminated
-
-def terminate(*_):
-    raise Terminated
-
-class Dying:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        [None for _ in range(10)]
-
-signal.signal(signal.SIGTERM, terminate)
-sys.unraisablehook = _not_lost
-try:
-    Dying()
-    threading.Event().wait(10)
-except Terminated:
-    print("heard")
-"""
-
-
-def test_a_signal_in_a_destructor_is_not_lost() -> None:
-    """Python drops what a destructor raises, and what the hook for that raises."""
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("heard\n", "")

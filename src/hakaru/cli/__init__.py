@@ -2,14 +2,14 @@
 
 import io
 import os
-import signal
 import sys
 from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from hakaru.cli.fields import OPTION_OF
-from hakaru.errors import HakaruError, Interrupted, Misuse, Terminated, check_name, system_reason
+from hakaru.errors import HakaruError, Interrupted, Misuse, check_name, system_reason
 from hakaru.language import LANGUAGES, listed, say, spell_fields, use_language
+from hakaru.signals import ENDING, INTERRUPTED, heeded
 
 if TYPE_CHECKING:
     from hakaru.cli.commands.test import Live
@@ -20,8 +20,6 @@ PASTED: Final = ("command", "check", "quoted", "right", "url", "path", "folder")
 """Fields of errors that a person pastes: a command, a right line of a task file, an address, a path
 that may hold blanks or Japanese.
 """
-INTERRUPTED: Final = 130
-"""The exit code of what Ctrl-C, SIGTERM or a closed terminal ended before it was done."""
 
 
 def run(
@@ -40,15 +38,11 @@ def run(
     _usable_streams()
     spell_fields(OPTION_OF)
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if (
-                number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN
-            ):  # nohup's wish is kept
-                signal.signal(number, _terminate)  # ends in order, as Ctrl-C does
-        arguments, language = _language(arguments)
-        use_language(language)
-        code = invoke(arguments, Around(pages, live, early))
-        sys.stdout.flush()
+        with heeded(*ENDING):
+            arguments, language = _language(arguments)
+            use_language(language)
+            code = invoke(arguments, Around(pages, live, early))
+            sys.stdout.flush()
         return code
     except HakaruError as error:
         _warn(_unbroken(error))
@@ -90,10 +84,6 @@ def _warn(text: str) -> None:
     from hakaru.cli.output import warn  # help needs none of it
 
     warn(text)
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
 
 
 def _usable_streams() -> None:

@@ -11,6 +11,7 @@ from hakaru.cli.typed_lines import Typing
 from hakaru.errors import HakaruError, Terminated
 from hakaru.language import say, together
 from hakaru.serving.conversation import Conversation
+from hakaru.signals import listen_again
 
 
 def talk_on(talk: Talk, typing: Typing) -> None:
@@ -28,7 +29,7 @@ def talk_on(talk: Talk, typing: Typing) -> None:
             except Terminated:
                 raise
             except KeyboardInterrupt:
-                continue
+                listen_again()
             except HakaruError as error:
                 warn(str(error))
 

@@ -1,9 +1,10 @@
 """The verb `conform`: every check asked of a server, one after the other."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final
+
+from anyio.from_thread import start_blocking_portal
 
 from hakaru.conformance.api_address import find_api
 from hakaru.conformance.every_check import every_check
@@ -61,7 +62,8 @@ def conform(
     checks = _chosen(only)
     run = _Run(url, Wire(key, timeout_s), model, checks, session or Session.here(keeps=False))
     try:
-        asyncio.run(run.whole())
+        with start_blocking_portal() as portal:  # in a thread, whose loop no signal breaks off
+            portal.call(run.whole)
     except KeyboardInterrupt as stop:
         if run.peer is None:
             raise Interrupted(say("{url} was asked nothing yet.", url=url)) from stop

@@ -6,6 +6,7 @@ thread and the engine end with it.
 """
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ from hakaru.serving.short_of_memory import loaded_somehow
 from hakaru.serving.supervisor import Supervisor
 from hakaru.serving.trusted_files import check_trusted, files_loaded
 from hakaru.session import Session
+from hakaru.signals import heeded
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -296,16 +298,17 @@ def in_thread(
             ended.set()
 
     thread = threading.Thread(target=answer, daemon=True)
-    try:
-        thread.start()
-        yield
-    finally:
-        front.leave()
+    with heeded(signal.SIGINT):  # raised in the middle of an import, it would hold up the thread
         try:
-            if thread.ident:
-                thread.join(ENDS_WITHIN_S)
+            thread.start()
+            yield
         finally:
-            engines.stop()
+            front.leave()
+            try:
+                if thread.ident:
+                    thread.join(ENDS_WITHIN_S)
+            finally:
+                engines.stop()
 
 
 def started(supervisor: Supervisor, fit: Fit, machine: Machine, at: Address) -> Started:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from hakaru.cli import INTERRUPTED
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.paste import pasted
 from hakaru.cli.progress import Watching
@@ -10,6 +9,7 @@ from hakaru.cli.tell.conform import print_conformance
 from hakaru.cli.terminal import terminal_session
 from hakaru.conformance.conform import conform
 from hakaru.language import say
+from hakaru.signals import INTERRUPTED
 
 FAILED = 1
 UNTOLD = 7
