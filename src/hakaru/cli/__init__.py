@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +52,7 @@ def run(
         _warn(str(kept))
         return INTERRUPTED
     except KeyboardInterrupt:
-        print(say("hakaru: interrupted; nothing half-done was kept."), file=sys.stderr)
+        _print_last(say("hakaru: interrupted; nothing half-done was kept."))
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(
@@ -66,7 +67,7 @@ def run(
             if error.filename  # the output has no name
             else say("the output cannot be written ({reason}).", reason=reason)
         )
-        print(f"hakaru: {told}", file=sys.stderr)
+        _print_last(f"hakaru: {told}")
         return 1
 
 
@@ -83,7 +84,13 @@ def _unbroken(error: HakaruError) -> str:
 def _warn(text: str) -> None:
     from hakaru.cli.output import warn  # help needs none of it
 
-    warn(text)
+    with suppress(OSError):  # the terminal was closed
+        warn(text)
+
+
+def _print_last(text: str) -> None:
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def _usable_streams() -> None:

@@ -38,7 +38,7 @@ def stay(
                 return 0
             serving.wait()
         except HungUp:
-            raise
+            return 0  # nobody reads any more
         except Terminated:
             if drain_s and (n := serving.n_answering):
                 tell(draining(n, drain_s))
