@@ -141,10 +141,15 @@ class Forwarding(Generic[U]):
             return refusal.answer
 
     async def is_alive(self) -> bool:
-        """Whether the engine answers now; one that was stopped or hangs does not."""
+        """Whether the engine answers now; one that was stopped or hangs does not. While nothing is
+        asked of it, what computes there must answer (`/slots`): it has nothing else to do. A long
+        prompt may keep it from that for seconds, so meanwhile `/health` is enough.
+        """
+        path = "/slots" if self.in_flight.is_idle else "/health"
         try:
             async with asyncio.timeout(ALIVE_WITHIN_S):
-                return await self.upstream.client().told("/health") is not None
+                status, _ = await self.upstream.client().whole("GET", path)
+                return status != 503
         except (EngineDied, EngineLost, TimeoutError):
             return False
 

@@ -19,6 +19,7 @@ from hakaru.serving.pictures import media_bytes
 from hakaru.serving.prompts import prompts_of
 from hakaru.serving.refusals import error_response, too_large
 from hakaru.serving.strict_turns import PROBE, PROBE_OF_USERS, has_odd_turns, with_strict_turns
+from hakaru.serving.wide_forms import refuse_wide_forms
 
 BODY_WITHIN_S: Final = 30.0
 TURN_WITHIN_S: Final = 30.0
@@ -233,6 +234,9 @@ async def _request(path: str, body: bytes, *, is_llama_cpp: bool) -> tuple[schem
         )
     try:
         request = schemas.decoded(path, body)
-        return request, for_engine(request, body) if is_llama_cpp else body
+        if is_llama_cpp:
+            refuse_wide_forms(request)
+            body = for_engine(request, body)
+        return request, body
     except schemas.Unreadable as error:
         raise refused_as(error) from error
