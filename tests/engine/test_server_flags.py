@@ -23,7 +23,8 @@ from hakaru.engine.mode import ChatTemplate, Mode
 from hakaru.engine.sampling import Sampling
 from hakaru.engine.server import EngineServer, server_command, server_request
 from hakaru.engine.server_flags import every_flag, server_flags
-from hakaru.engine.speculation import N_MATCH, Means, Speculation
+from hakaru.engine.speculation import Means, Speculation
+from hakaru.engine.spellings import N_MATCH
 from hakaru.errors import EngineDied, EngineRefused, Misuse
 from hakaru.memory.settings import ContextSettings
 
@@ -100,6 +101,16 @@ def test_what_sees_and_how_tokens_are_chosen_are_options() -> None:
     )
     bare = " ".join(server_flags(request(), SETTINGS))
     assert "--mmproj" not in bare and "--temp" not in bare and "--seed" not in bare
+
+
+def test_the_child_imports_next_to_nothing() -> None:
+    """Every start of an engine waits for it: no library, and of ours only what it calls."""
+    code = "import sys, hakaru.engine.server_child; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    ours = {name.rpartition(".")[2] for name in loaded if name.startswith("hakaru.")}
+    assert ours == {"engine", "core_dump", "orphan", "server_child", "spellings"}
+    assert not loaded & {"msgspec", "inspect", "pathlib", "uuid", "urllib.parse"}
 
 
 def test_what_guesses_ahead_is_an_option() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from math import isclose
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from hakaru.engine.sampling import SPELLINGS
+from hakaru.engine.spellings import SPELLINGS
 from hakaru.errors import EngineRefused
 from hakaru.language import say
 

@@ -5,31 +5,13 @@ request goes before both. Source: llama.cpp, common/common.h (common_params_samp
 common/arg.cpp.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from hakaru.errors import Misuse
 
-
-class Spelling(NamedTuple):
-    """One setting as it is spelled elsewhere."""
-
-    flag: str  # of llama-server
-    parameter: str  # of llama.cpp's `common_params_sampling`
-    bit: int  # of `user_sampling_config`: a person's value, which the model's does not replace
-    told: str  # in what a server tells of itself (/props)
-
-
-SPELLINGS: Final = {
-    "temp": Spelling("--temp", "temp", 1 << 6, "temperature"),
-    "top_k": Spelling("--top-k", "top_k", 1 << 1, "top_k"),
-    "top_p": Spelling("--top-p", "top_p", 1 << 2, "top_p"),
-    "min_p": Spelling("--min-p", "min_p", 1 << 3, "min_p"),
-    "repeat_penalty": Spelling("--repeat-penalty", "penalty_repeat", 1 << 8, "repeat_penalty"),
-    "seed": Spelling("--seed", "seed", 0, "seed"),
-}
 HIGHEST: Final = {"top_k": 2**31 - 1, "top_p": 1.0, "min_p": 1.0, "seed": 2**32 - 1}
 """The largest values; that of all others is 100, the least is 0."""
 

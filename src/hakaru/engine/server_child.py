@@ -3,6 +3,8 @@
 `python -m hakaru.engine.server_child '{"path": …, "socket": …, …}'` prints `ready` when the model
 answers, and leaves when stdin closes. Its log goes to stderr. Why a parameter is fixed stands in
 `server_flags.py`, behind the option of the same meaning.
+
+Every start of an engine waits for what this module imports: next to nothing but llama.cpp.
 """
 
 import json
@@ -12,9 +14,7 @@ from typing import Any
 
 from hakaru.engine.core_dump import leave_no_core_dump
 from hakaru.engine.orphan import die_with_parent
-from hakaru.engine.sampling import SPELLINGS
-from hakaru.engine.server_flags import SIMILARITY, VERBOSITY
-from hakaru.engine.speculation import N_MATCH, TYPES
+from hakaru.engine.spellings import N_MATCH, SIMILARITY, SPELLINGS, TYPES, VERBOSITY
 
 
 def main() -> None:

@@ -5,20 +5,12 @@ writes it into the wheel's parameters, and this module writes it as options. Sou
 common/arg.cpp.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
-from hakaru.engine.sampling import SPELLINGS
-from hakaru.engine.speculation import N_MATCH, TYPES
+from hakaru.engine.spellings import N_MATCH, SIMILARITY, SPELLINGS, TYPES, VERBOSITY
 from hakaru.memory.settings import ContextSettings
-
-VERBOSITY: Final = 4  # the level at which the buffers are logged
-SIMILARITY: Final = 0.5
-"""The part of a prompt that a slot must hold already for that slot to be taken; otherwise the one
-that was used longest ago is. With the engine's own 0.1 two agents with the same tools and system
-prompt take one slot in turn, and each reads its whole conversation again (benchmarks/agent.py).
-"""
 
 
 def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str]:

@@ -6,7 +6,7 @@ where it is cheap and often right. Source: llama.cpp, common/speculative.cpp, co
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -15,16 +15,6 @@ from hakaru.memory.settings import ContextSettings
 Means = Literal["draft", "mtp", "ngram"]
 """What guesses: a smaller model, the model's own layers for multi-token prediction, or the text so
 far, of which what followed the same few tokens is repeated.
-"""
-TYPES: Final[dict[Means, str]] = {
-    "draft": "draft-simple",
-    "mtp": "draft-mtp",
-    "ngram": "ngram-simple",
-}
-"""The engine's names."""
-N_MATCH: Final = 4
-"""Tokens that must have stood together before, for `ngram`. llama.cpp's own 12 finds little in the
-length of a chat (docs/labbook.md).
 """
 
 
