@@ -25,8 +25,8 @@ _JAPANESE: Final = ("EUC-JP", "CP932")
 """CP932 is Shift_JIS as Windows writes it."""
 _SHARE: Final = 0.9
 """The part of a text's characters beyond ASCII that must be kana, kanji or Japanese signs."""
-_KANA: Final = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
-_SPELLED_JAPANESE: Final = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]")
+_KANA: Final = "[\u3041-\u3096\u30a1-\u30fa]"
+_SPELLED_JAPANESE: Final = "[\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]"
 
 
 def decoded(path: Path) -> str:
@@ -106,7 +106,9 @@ def _japanese_share(raw: bytes, encoding: str) -> float:
         other = "".join(sign for sign in raw.decode(encoding) if not sign.isascii())
     except UnicodeDecodeError:
         return 0.0
-    return len(_SPELLED_JAPANESE.findall(other)) / len(other) if _KANA.search(other) else 0.0
+    if not re.search(_KANA, other):
+        return 0.0
+    return len(re.findall(_SPELLED_JAPANESE, other)) / len(other)
 
 
 def json_reason(error: Exception) -> str:

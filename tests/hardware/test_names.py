@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hakaru.errors import Misuse
+from hakaru.hardware.described import parts_of
 from hakaru.hardware.facts import known_bandwidth
 from hakaru.hardware.lookup import find_rows, table
 from hakaru.hardware.named_machine import parse_hardware
-from hakaru.hardware.spelling import parts_of
 from hakaru.hardware.unified import APPLE_MIB, apple_share
 
 MIB, GIB = 2**20, 2**30

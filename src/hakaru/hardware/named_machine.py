@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from hakaru.errors import Misuse
+from hakaru.hardware.described import Part, names_card_memory, parts_of
 from hakaru.hardware.facts import rates_of
 from hakaru.hardware.lookup import (
     Match,
@@ -23,7 +24,7 @@ from hakaru.hardware.lookup import (
     nearest_names,
 )
 from hakaru.hardware.machine import Device, Hardware, named_ram
-from hakaru.hardware.spelling import Part, fold, names_card_memory, parts_of, sizes_in
+from hakaru.hardware.spelling import fold, sizes_in
 from hakaru.hardware.unified import unified_note, unified_share
 from hakaru.language import listed, say
 

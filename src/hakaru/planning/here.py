@@ -7,7 +7,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from hakaru.hardware.machine import Device, Hardware, Machine
-from hakaru.hardware.named_machine import parse_hardware
 from hakaru.language import say
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.growth import checkpoints_bytes, requests_bytes
@@ -73,6 +72,8 @@ def named_place(hardware: str | None, limit: int | None) -> Hardware | None:
     """The machine that was named, or None for this one."""
     if hardware is None:
         return None
+    from hakaru.hardware.named_machine import parse_hardware  # its patterns take 5 ms to compile
+
     place = replace(parse_hardware(hardware), text=hardware)
     return place if limit is None else part_of(place, limit)
 

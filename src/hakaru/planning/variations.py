@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from hakaru.errors import EngineRefused, Misuse
 from hakaru.hardware.machine import Hardware, named_ram
-from hakaru.hardware.named_machine import parse_hardware
 from hakaru.memory.footprint import Footprint
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.model import Model, as_preset
@@ -126,6 +125,8 @@ def _with_ram(hardware: Hardware) -> str | None:
     """
     if not hardware.text or hardware.ram is not None or hardware.is_unified:
         return None
+    from hakaru.hardware.named_machine import parse_hardware  # see `here.named_place`
+
     beside_cards = f"{hardware.text} + {{}}"  # beside sizes alone another size is one more card
     return (
         beside_cards if parse_hardware(beside_cards.format("16GiB")).ram else f"{beside_cards} RAM"
