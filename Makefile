@@ -13,10 +13,11 @@ FAST    := $(PYTEST) -m "not engine" -n logical $(addprefix --ignore=,$(shell gr
 MODELS  := $(shell grep -rlE "mark\.engine" tests --include=test_*.py | sort)
 # The files that take longest begin, so that neither of the two waits long for the other in the end.
 LONG    := vllm/test_real_vllm cli/test_quantize_budget quantization/test_copies quantization/test_budgeter cli/test_quantize_again \
-	evaluation/test_over_ray choosing/test_loop
+	evaluation/test_over_ray selection/test_real_race choosing/test_loop
 ORDERED := $(LONG:%=tests/%.py) $(filter-out $(LONG:%=tests/%.py),$(MODELS))
+ALONE   := $(shell grep -rlE "mark\.alone" tests --include=test_*.py | sort)
 ENGINE  := $(PYTEST) -m "engine and not alone" -n 2 --dist loadfile --no-loadscope-reorder $(ORDERED) \
-	&& $(PYTEST) -m "engine and alone" $(MODELS)
+	&& $(PYTEST) -m "engine and alone" $(ALONE)
 TESTS    = $(if $(ARGS),$(PYTEST) $(ARGS),$(FAST) && $(ENGINE))
 
 # The tests start hakaru thousands of times: an environment that forbids compiled modules would compile them each time.

@@ -21,6 +21,7 @@ from hakaru.testing import (
     write_header_only,
     write_tiny_llama,
 )
+from little_effort import few_windows
 
 HAKARU = [sys.executable, "-m", "hakaru"]
 
@@ -388,8 +389,11 @@ def test_ctrl_c_in_long_quantizing_says_what_is_kept(embedded: Path, tmp_path: P
 
 
 @pytest.mark.engine
-def test_test_as_json(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+def test_test_as_json(
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Quality against a reference with intervals; an own text is one more domain."""
+    monkeypatch.setattr("hakaru.evaluation.losses.gather_windows", few_windows)
     answer(capsys, "quantize", tiny, "--type", "Q8_0", "-o", tmp_path / "q8.gguf", "--json")
     text = tmp_path / "own.txt"
     text.write_text("Measure twice, cut once. " * 60)

@@ -27,7 +27,7 @@ from hakaru.servers import Deployment, beside_servers
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone]
+pytestmark = pytest.mark.engine
 HUGE = ("--context", "524288", "--parallel", "256")
 """Of the tiny model that is 2,048 tokens each, as it was trained for, and a KV cache of 256 MiB."""
 
@@ -144,6 +144,7 @@ def test_what_is_tight_is_loaded_and_said(capsys: pytest.CaptureFixture[str], ti
     assert (code, "it fits, but tightly." in told) == (0, True)
 
 
+@pytest.mark.alone  # a file that two tests map is half of each
 def test_weights_that_another_server_has_mapped_are_taken(
     embedded: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,8 +24,6 @@ from hakaru.servers.holding import who_holds_what
 from hakaru.testing import tiny_hyperparameters, write_header, write_tiny, write_tiny_llama
 from ports import free_port
 
-pytestmark = pytest.mark.alone
-
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
     """Exit code, and everything that was printed."""

@@ -2,7 +2,6 @@
 only one command writes a file.
 """
 
-import hashlib
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 import pytest
@@ -70,26 +69,37 @@ def stopped_at(step: str, number: signal.Signals, source: Path, out: Path) -> tu
     return process.returncode, "".join(said)
 
 
+class Uninterrupted(NamedTuple):
+    """A file that nobody interrupted, and what a second command said while the first measured."""
+
+    out: Path
+    second: "subprocess.CompletedProcess[str]"
+
+
 @pytest.fixture(scope="module")
-def digest(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The hash of the file that nobody interrupted, made in a home of its own."""
+def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+    """In a home of its own."""
     home = tmp_path_factory.mktemp("home")
-    places = {name: str(home / name) for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME")}
-    subprocess.run(
-        command(tiny, home / "whole.gguf"),
-        capture_output=True,
-        check=True,
-        timeout=300,
-        env=os.environ | places,
-    )
-    return hashlib.sha256((home / "whole.gguf").read_bytes()).digest()
+    places = os.environ | {name: str(home) for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME")}
+    line = command(tiny, out := home / "whole.gguf")
+    with subprocess.Popen(
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=places
+    ) as first:
+        deadline = time.monotonic() + 60
+        while not journal_path(out).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = subprocess.run(
+            line, capture_output=True, text=True, check=False, timeout=60, env=places
+        )
+        assert first.wait(300) == 0
+    return Uninterrupted(out, second)
 
 
 STOPS: Final = ((RACING, signal.SIGKILL), (READING, signal.SIGKILL), (READING, signal.SIGINT))
 
 
 def test_the_same_command_ends_with_the_same_file(
-    tiny: Path, tmp_path: Path, digest: bytes
+    tiny: Path, tmp_path: Path, whole: Uninterrupted
 ) -> None:
     """However often it is stopped: what was measured is not measured again; what was written and
     not measured is measured, and not written again.
@@ -108,7 +118,7 @@ def test_the_same_command_ends_with_the_same_file(
     )
     assert not steps(done.stderr) & (MEASURING | {WRITING, RACING})
     assert "written, read back and verified" in done.stdout
-    assert hashlib.sha256(out.read_bytes()).digest() == digest
+    assert out.read_bytes() == whole.out.read_bytes()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -117,25 +127,14 @@ def steps(said: str) -> set[str]:
     return set(re.findall(r"^  (\w[\w ]*) …$", said, re.MULTILINE))
 
 
-def test_a_second_command_is_refused_at_once(tiny: Path, tmp_path: Path) -> None:
+def test_a_second_command_is_refused_at_once(tiny: Path, whole: Uninterrupted) -> None:
     """While the first one measures, long before it writes; and after its end an existing file is
     what refuses.
     """
-    out = tmp_path / "out.gguf"
-    first = subprocess.Popen(
-        command(tiny, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not journal_path(out).exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    second = subprocess.run(
-        command(tiny, out), capture_output=True, text=True, check=False, timeout=60
-    )
-    assert (second.returncode, second.stdout) == (1, "")
-    assert "another process is writing this file" in second.stderr
-    assert "…" not in second.stderr, "nothing was measured for it"
-    assert first.wait(300) == 0
+    assert (whole.second.returncode, whole.second.stdout) == (1, "")
+    assert "another process is writing this file" in whole.second.stderr
+    assert "…" not in whole.second.stderr, "nothing was measured for it"
     third = subprocess.run(
-        command(tiny, out), capture_output=True, text=True, check=False, timeout=60
+        command(tiny, whole.out), capture_output=True, text=True, check=False, timeout=60
     )
     assert (third.returncode, "exists already" in third.stderr) == (2, True)

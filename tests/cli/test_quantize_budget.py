@@ -16,7 +16,7 @@ from hakaru.models.model import read_model
 from hakaru.quantization.choices import TYPES
 from hakaru.quantization.study.study import SAMPLINGS
 from hakaru.testing import tiny_shape, write_tiny_llama
-from little_effort import FEW, LITTLE
+from little_effort import FEW, LITTLE, few_windows
 
 pytestmark = pytest.mark.engine
 
@@ -40,6 +40,7 @@ def shared_home(own_places: None, home: Path, monkeypatch: pytest.MonkeyPatch) -
     """The places of `own_places`, but for the data directory; little text, and few types."""
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     monkeypatch.setitem(SAMPLINGS, "quick", LITTLE)
+    monkeypatch.setattr("hakaru.evaluation.losses.gather_windows", few_windows)
     monkeypatch.setattr("hakaru.quantization.study.type_errors.TYPES", FEW)
 
 
@@ -282,7 +283,6 @@ def test_what_cannot_be_is_one_sentence(
     assert (said.out, out.exists()) == ("", False)
 
 
-@pytest.mark.usefixtures("all_types")
 def test_a_tier_is_aimed_at_and_judged(
     capsys: pytest.CaptureFixture[str], source: Path, tmp_path: Path
 ) -> None:
@@ -319,7 +319,6 @@ def test_a_tier_is_aimed_at_and_judged(
     assert sizes[1] <= sizes[0] < source.stat().st_size
 
 
-@pytest.mark.usefixtures("all_types")
 def test_a_file_that_breaks_its_tier_is_exit_code_1(
     capsys: pytest.CaptureFixture[str],
     source: Path,

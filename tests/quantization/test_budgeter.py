@@ -32,6 +32,7 @@ from hakaru.quantization.to_budget import make
 from hakaru.quantization.writer import write_recipe
 from hakaru.session import Session
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny, write_tiny_llama
+from little_effort import FEW, LITTLE
 
 
 def test_a_ratio_is_paired_over_windows() -> None:
@@ -107,11 +108,13 @@ def tiny_f16(tmp_path: Path) -> Path:
 @pytest.mark.engine
 @pytest.mark.parametrize("importance", [True, False], ids=["importance", "none"])
 def test_what_the_race_quantized_is_written_and_not_made_again(
-    tiny_f16: Path, tmp_path: Path, importance: bool
+    tiny_f16: Path, tmp_path: Path, importance: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The winner's file is copied from what the probes kept, and is byte for byte the one that is
     quantized anew.
     """
+    monkeypatch.setattr("hakaru.quantization.study.type_errors.TYPES", FEW)
+    monkeypatch.setitem(SAMPLINGS, "quick", LITTLE)
     model = read_model(tiny_f16)
     session = Session(
         machine=probe_machine(), ledger=Ledger(tmp_path / "ledger.sqlite"), lab=NoWriter()

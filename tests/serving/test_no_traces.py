@@ -16,7 +16,7 @@ from test_serving import Served
 
 from ports import free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone]
+pytestmark = pytest.mark.engine
 
 SECRET = "xyzzy-plugh"
 KEY = "the-key-of-this-test-73"

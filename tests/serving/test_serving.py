@@ -27,7 +27,7 @@ from hakaru.serving.supervisor import Supervisor
 from hakaru.testing import write_tiny_llama
 from ports import free_port
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone]
+pytestmark = pytest.mark.engine
 
 
 class Served:

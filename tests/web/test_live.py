@@ -14,8 +14,7 @@ from hakaru.cli import run
 from hakaru.evaluation.tiers import TIERS
 from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.web.live import LivePage
-
-pytestmark = pytest.mark.alone
+from little_effort import few_windows
 
 
 def rows(n: int) -> list[dict[str, Any]]:
@@ -100,11 +99,12 @@ def test_a_browser_shows_it(page: tuple[LivePage, httpx.Client], tmp_path: Path)
 
 @pytest.mark.engine
 def test_the_command_shows_it_and_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its address is told on stderr; with --json nobody waits; what it shows in the end is the
     verdict.
     """
+    monkeypatch.setattr("hakaru.evaluation.losses.gather_windows", few_windows)
     tiny, worse = (
         write_tiny_llama(tmp_path / "tiny.gguf", tiny_shape(n_vocab=1024)),
         tmp_path / "q8.gguf",

@@ -26,7 +26,7 @@ from hakaru.testing import tiny_shape, write_tiny_llama
 from hakaru.units import format_bytes
 from hakaru.web.page import page_routes
 
-pytestmark = [pytest.mark.engine, pytest.mark.alone]
+pytestmark = pytest.mark.engine
 
 
 class Text(HTMLParser):
