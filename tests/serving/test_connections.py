@@ -73,6 +73,14 @@ def test_what_is_no_http_is_refused_in_the_form_of_errors(sent: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 400") and b'"code": "invalid_http"' in answer
 
 
+def test_a_request_is_refused_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An address that is too long for the parser, in a head that is too long, too."""
+    with listening() as port, socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert everything(client).count(b"HTTP/1.1 4") == 1
+    assert not caplog.records
+
+
 def test_a_second_request_may_come_later_but_not_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that rests between two requests is uvicorn's to close."""
     monkeypatch.setattr(connections, "HEAD_WITHIN_S", 0.4)

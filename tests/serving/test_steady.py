@@ -200,6 +200,7 @@ def test_the_one_model_is_told_by_its_name(client: httpx.Client) -> None:
     assert client.get("/v1/models/our/model").json()["id"] == model["id"] == "our/model"
     answer = client.post("/v1/completions", json={"prompt": "Hello", "max_tokens": 1}).json()
     assert answer["model"] == "our/model"
+    assert client.head("/v1/models").status_code == 200  # as who watches servers asks
     missing = client.get("/v1/models/another/one")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 

@@ -48,6 +48,8 @@ class Connection(HttpToolsProtocol):
         if self._is_refused:
             return
         super().data_received(data)
+        if self._is_refused:  # by what it was just given
+            return
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
         else:
