@@ -20,7 +20,6 @@ from hakaru.engine.without_requests import without_requests
 from hakaru.memory.footprint import Footprint
 
 LOG_WITHIN_S: Final = 5.0
-POLL_S: Final = 0.005
 _TEMPLATE_ERRORS: Final = (
     re.compile(r"chat template parsing error: (.*)"),
     re.compile(r"common_chat_templates_init: error: (.*)"),  # while a program reads its options
@@ -43,6 +42,7 @@ class ServerLog:
         self._hears_requests = False
         self._on_line = on_line
         self._start: list[str] = []  # the lines until the server was ready
+        self._news = threading.Event()
         self._checkpoints: dict[int, int] = {}  # bytes by slot, at most
         self._listener: threading.Thread | None = None
 
@@ -65,11 +65,12 @@ class ServerLog:
         """
         until = time.monotonic() + LOG_WITHIN_S
         while True:
+            self._news.clear()
             self._start = list(self.lines)
             if self.context_per_slot() is not None or time.monotonic() > until:
                 self._hears_requests = True
                 return
-            time.sleep(POLL_S)
+            self._news.wait(until - time.monotonic())
 
     def last_words(self) -> str:
         """What the process said last."""
@@ -142,6 +143,7 @@ class ServerLog:
                 kept = without_requests(kept)
             if kept is not None:
                 self.lines.append(kept)
+                self._news.set()
                 self._on_line(kept)
             if made := checkpoint_of(line):
                 slot, n_bytes = made

@@ -44,6 +44,8 @@ class Front(uvicorn.Server):
                 timeout_graceful_shutdown=0, ssl_certfile=cert, ssl_keyfile=key,
             )
         )  # fmt: skip
+        self.config.load()  # with what uvicorn imports at its start, while the engine still loads
+        self.config.get_loop_factory()
         self._engines = engines
         self._within_s = 0.0
 
