@@ -212,6 +212,20 @@ def test_all_of_a_pipe_is_one_question(
     assert capsys.readouterr().out.startswith("one")
 
 
+def test_a_pipe_that_is_not_answered_is_an_error(
+    deployed: Callable[..., Deployment],
+    server: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A letter beyond the context: whoever calls it in a script sees it by the exit code."""
+    deployed()
+    monkeypatch.setattr("sys.stdin", io.StringIO("word " * 1000))
+    assert run(["chat"]) == 6
+    told = capsys.readouterr()
+    assert told.out == "" and "did not answer" in told.err
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [("A letter.\nIts end.\n", "A letter.\nIts end.\n\nSum it up"), ("\n", "Sum it up")],

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from hakaru.cli.output import print_aside, warn
 from hakaru.cli.slash_commands import Answer, Talk, carried_out, command_in, context_used
-from hakaru.cli.typed_lines import Typing
+from hakaru.cli.typed_lines import Piped, Typing
 from hakaru.errors import HakaruError, Terminated
 from hakaru.language import say, together
 from hakaru.serving.conversation import Conversation
@@ -15,7 +15,9 @@ from hakaru.signals import listen_again
 
 
 def talk_on(talk: Talk, typing: Typing) -> None:
-    """Answer until nothing more is asked."""
+    """Answer until nothing more is asked. Raises HakaruError where the one question of a pipe has
+    no answer; a person at a terminal is told and asked again.
+    """
     while True:
         try:
             text = typing.question()
@@ -31,6 +33,8 @@ def talk_on(talk: Talk, typing: Typing) -> None:
             except KeyboardInterrupt:
                 listen_again()
             except HakaruError as error:
+                if isinstance(typing, Piped):
+                    raise
                 warn(str(error))
 
 
