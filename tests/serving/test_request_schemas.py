@@ -117,3 +117,14 @@ def test_tools_that_are_not_to_be_used_are_no_tools(path: str, choice: Any, show
     chat = {"messages": [TURN], "input": "Hello", "max_tokens": 1, "tools": [tool]}
     body = json.dumps(chat | ({"tool_choice": choice} if choice else {})).encode()
     assert has_tools(decoded(path, body)) == shows
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens", "n_predict"])
+def test_a_number_of_tokens_stays_what_it_is(field: str) -> None:
+    """The engine keeps 32 bits: it would write one token for 2**63, with a 200."""
+    for n in (-1, 0, 5.0, 2**31 - 1, None):
+        decoded(CHAT, json.dumps({"messages": [TURN], field: n}).encode())
+    for n in (2**31, 2**63, 2**70):
+        with pytest.raises(Unreadable) as refused:
+            decoded(CHAT, json.dumps({"messages": [TURN], field: n}).encode())
+        assert refused.value.field == field

@@ -13,6 +13,8 @@ from msgspec import Meta, Raw, Struct
 JsonObject: TypeAlias = dict[str, Any]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
 JsonSchema: TypeAlias = JsonObject | bool
+Tokens: TypeAlias = Annotated[float, Meta(lt=2**31)]
+"""A number of tokens. The engine keeps 32 bits of a larger one, in silence: 2**63 becomes none."""
 Role: TypeAlias = Literal["developer", "system", "user", "assistant", "tool", "function"]
 
 
@@ -136,6 +138,9 @@ class Generation(Struct, kw_only=True):
     """What every request for text may hold."""
 
     model: str | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    n_predict: Tokens | None = None
     stop: str | list[str] | None = None
     temperature: Annotated[float, Meta(ge=0)] | None = None
     logit_bias: dict[str, float] | list[tuple[int | str, float | bool]] | None = None
@@ -268,7 +273,7 @@ class Messages(CountTokens, kw_only=True):
     end of its context.
     """
 
-    max_tokens: Annotated[int, Meta(ge=1)]
+    max_tokens: Annotated[int, Meta(ge=1, lt=2**31)]
     stop_sequences: list[str] | None = None
     stream: bool | None = None
     output_config: OutputConfig | None = None
@@ -309,6 +314,7 @@ class Responses(Struct, kw_only=True):
     """`/v1/responses`."""
 
     input: str | Annotated[list[Item], Meta(min_length=1)]
+    max_output_tokens: Tokens | None = None
     text: ResponseText | None = None
     instructions: str | None = None
     model: str | None = None
