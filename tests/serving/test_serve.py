@@ -2,13 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import psutil
 import pytest
 
 from hakaru.errors import DoesNotFit, EngineDied
-from hakaru.servers import running
+from hakaru.servers import Deployment, running
 from hakaru.serving.serve import serve
 from hakaru.serving.serve_at import Serving
 
@@ -44,6 +45,20 @@ def test_however_the_block_ends_no_process_stays(tiny: Path, error: type[BaseExc
     with pytest.raises(error), serve(tiny, n_ctx=256):
         raise error
     assert (engines(), running()) == ([], [])
+
+
+def test_ctrl_c_between_the_load_and_the_gateway_leaves_no_engine(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine answers already, and no gateway would end it."""
+
+    def interrupted(deployment: Deployment) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hakaru.serving.serve_at.engine_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt), serve(tiny, n_ctx=256):
+        raise AssertionError("it was served")
+    assert engines() == []
 
 
 def test_what_does_not_fit_is_refused_before_it_is_loaded(tiny: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -139,7 +139,7 @@ def serve_at(
         return
     files = files_loaded(model, mode)
     remember_new = check_trusted(files, session.ledger)
-    with listening(port, entrance) as (listener, log):
+    with listening(port, entrance) as (listener, log), ExitStack() as engines:
         at = Address(listener, log, entrance, pages, origins, queue)
 
         def load(fit: Fit, mode: Mode) -> Started:
@@ -152,6 +152,7 @@ def serve_at(
                 on_line=log.engine,
                 early=session.early,
             )
+            engines.callback(supervisor.stop)  # Ctrl-C may come before the gateway would do that
             return started(supervisor, fit, session.machine, at)
 
         loaded = loaded_somehow(

@@ -6,7 +6,7 @@ them stand the workers: they are started first, and ended last.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Unpack
@@ -146,6 +146,7 @@ def serve_cluster(
     with (
         workers_of(nodes, trust_network=trust_network) as workers,
         listening(port, entrance) as (listener, log),
+        ExitStack() as engine,
     ):
         supervisor = supervised(
             what.model,
@@ -156,6 +157,7 @@ def serve_cluster(
             on_line=log.engine,
             before_restart=lambda: _mend(workers, supervisor, restart=restart),
         )
+        engine.callback(supervisor.stop)
         session.note(_travelling(nodes, plan))
         at = Address(listener, log, entrance, pages, list(map(origin_of, allow_origin)), queue)
         loaded = _loaded(workers, supervisor, plan, session, at)
