@@ -261,9 +261,7 @@ class EngineServer:
 
     def kill(self) -> None:
         """End the engine by force, and what stands above it when its memory is free."""
-        if self.process.poll() is not None:  # another process may have its number by now
-            return
-        if (pid := self.engine_pid) != self.process.pid:
+        if self.process.poll() is None and (pid := self.engine_pid) != self.process.pid:
             end_by_force(pid)
         self.process.kill()
 
