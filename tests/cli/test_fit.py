@@ -57,7 +57,7 @@ def test_a_model_that_nobody_has_downloaded_on_a_card_that_nobody_owns(
     )
     assert set(data["parts"]) == {
         "weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes", "overhead_bytes",
-        "checkpoints_bytes", "requests_bytes",
+        "checkpoints_bytes", "prompts_bytes", "requests_bytes",
     }  # fmt: skip
     (card,) = data["devices"]
     fields = {"name", "capacity_bytes", "free_bytes", "weights_bytes", "kv_cache_bytes",
@@ -174,7 +174,10 @@ def test_companions_take_their_part(capsys: pytest.CaptureFixture[str], tmp_path
     _, alone = json_answer(capsys, "qwen3-8b", *here)
     beside = ("--draft", "qwen3-0.6b", "--mmproj", eyes)
     _, both = json_answer(capsys, "qwen3-8b", *here, *beside)
-    assert both["total_bytes"] == alone["total_bytes"] + sum(e["bytes"] for e in both["extras"])
+    more = both["parts"]["prompts_bytes"] - alone["parts"]["prompts_bytes"]  # the draft's copy
+    assert more > 0
+    extras = sum(extra["bytes"] for extra in both["extras"])
+    assert both["total_bytes"] == alone["total_bytes"] + extras + more
     assert [e["weights_bytes"] > 0 for e in both["extras"]] == [True, True]
 
 

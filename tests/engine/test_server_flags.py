@@ -59,10 +59,10 @@ def test_the_options_say_what_the_request_says() -> None:
     """Written out once, by hand."""
     assert server_flags(request() | {"n_threads": 4}, SETTINGS) == [
         "--model", "/models/m.gguf", "--alias", "m", "--host", "/run/x.sock", "--batch-size",
-        "2048", "--threads", "4", "--threads-batch", "4", "--cache-ram", "0",
+        "2048", "--threads", "4", "--threads-batch", "4",
         "--slot-prompt-similarity", "0.5", "--fit", "off", "--log-verbosity", "4",
         "-c", "512", "-ub", "128", "-np", "2", "-ctk", "q8_0", "-ctv",
-        "q8_0", "--ctx-checkpoints", "1", "--metrics", "--no-ui",
+        "q8_0", "--ctx-checkpoints", "1", "--cache-ram", "0", "--metrics", "--no-ui",
     ]  # fmt: skip
 
 

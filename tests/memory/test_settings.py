@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from hakaru.engine.server import EngineServer
+from hakaru.errors import Misuse
 from hakaru.memory.settings import ContextSettings
 
 SETTINGS = ContextSettings(
@@ -22,16 +23,16 @@ SETTINGS = ContextSettings(
 )
 OTHERS: dict[str, Any] = {
     "n_ctx": 4096, "n_ubatch": 128, "type_k": "f16", "type_v": "f16", "n_parallel": 4,
-    "kv_unified": False, "n_checkpoints": 5, "n_outputs_max": 64,
+    "kv_unified": False, "n_checkpoints": 5, "cache_ram_mib": 7, "n_outputs_max": 64,
 }  # fmt: skip
 NOT_OF = {
-    "as_json": {"n_checkpoints"},
-    "as_lab": {"n_checkpoints"},
+    "as_json": {"n_checkpoints", "cache_ram_mib"},
+    "as_lab": {"n_checkpoints", "cache_ram_mib"},
     "as_server": {"n_outputs_max"},
     "as_flags": {"n_outputs_max"},
 }
-"""A server keeps the logits that it needs, and makes checkpoints, which no figure of the lab or the
-ledger depends on.
+"""A server keeps the logits that it needs. It makes checkpoints and keeps prompts, on which no figure
+of the lab or the ledger depends.
 """
 
 
@@ -51,9 +52,13 @@ def test_llama_servers_flags() -> None:
     """As llama-server's help spells them."""
     assert (
         " ".join(SETTINGS.as_flags())
-        == "-c 8192 -ub 256 -np 2 -ctk q8_0 -ctv q4_0 --kv-unified --ctx-checkpoints 3"
+        == "-c 8192 -ub 256 -np 2 -ctk q8_0 -ctv q4_0 --kv-unified --ctx-checkpoints 3 "
+        "--cache-ram 0"
     )
-    assert ContextSettings(n_ctx=512).as_flags()[-2:] == ["-ctv", "f16"]
+    rammed = ContextSettings(n_ctx=512, cache_ram_mib=64)
+    assert rammed.as_flags()[-4:] == ["-ctv", "f16", "--cache-ram", "64"]
+    with pytest.raises(Misuse, match="0 or more"):
+        ContextSettings(n_ctx=512, cache_ram_mib=-1)  # the engine's word for: without limit
 
 
 def test_a_conversation_has_its_part_or_the_pool() -> None:

@@ -165,7 +165,7 @@ def test_the_number_is_told_with_its_reason(
 ) -> None:
     """One sentence for each case."""
     growth = Growth(
-        n_checkpoints=n, checkpoint_bytes=each, n_parallel=1, requests_bytes=0, judged=judged
+        n_checkpoints=n, checkpoint_bytes=each, n_parallel=1, prompts_bytes=0, requests_bytes=0, judged=judged
     )
     assert words in (growth.sentence() or "")
 
@@ -174,7 +174,7 @@ def test_models_that_make_none_say_nothing() -> None:
     """Nobody is told of what does not concern him."""
     assert (
         Growth(
-            n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, requests_bytes=0, judged=True
+            n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, prompts_bytes=0, requests_bytes=0, judged=True
         ).sentence()
         is None
     )

@@ -98,6 +98,7 @@ OPTION_OF: Final = {field: f"--{field.replace('_', '-')}" for field in _AS_IT_IS
     "explain_terms": "--explain",
     "first_token_s": "--first-token",
     "min_tokens_per_s": "--min-speed",
+    "cache_ram_mib": "--cache-ram",
     "n_checkpoints": "--ctx-checkpoints",  # llama-server's own
     "n_ctx": "--context",
     "n_gpu_layers": "--gpu-layers",

@@ -39,6 +39,20 @@ class ContextOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServedContextOptions(ContextOptions):
+    """How an engine that answers clients is asked to run."""
+
+    cache_ram: int | None = None  # MiB; None: as has room
+
+    def as_context(self) -> Context:
+        """The options by the names of fields."""
+        context = super().as_context()
+        return (
+            context if self.cache_ram is None else {**context, "cache_ram_mib": self.cache_ram}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParallelOptions:
     """The shape of a replica of vLLM."""
 

@@ -176,6 +176,16 @@ def context_options(function: F) -> F:
     return function
 
 
+def cache_ram_option(function: F) -> F:
+    """`--cache-ram`."""
+    return click.option(
+        "--cache-ram",
+        type=click.IntRange(min=0),
+        metavar="MIB",
+        help="RAM for prompts whose slot another one took.  [default: as has room; at most 8192]",
+    )(function)
+
+
 def mmproj_option(function: F) -> F:
     """`--mmproj`."""
     text = "The model's projector, with which it sees pictures or hears."

@@ -84,6 +84,9 @@ def _of_log(server: "EngineServer") -> Iterator[Promise]:
         log.kv_unified(),
         other_build,
     )
+    yield Promise(
+        say("RAM for prompts"), f"{settings.cache_ram_mib or 0} MiB", log.cache_ram(), other_build
+    )
     caches = log.cache_types()
     found = settings.cache if not caches or settings.cache in caches else caches[0]
     yield Promise(

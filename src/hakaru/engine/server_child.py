@@ -39,7 +39,8 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
-    params.cache_ram_mib, params.slot_prompt_similarity = 0, SIMILARITY
+    params.cache_ram_mib, params.cache_idle_slots = request["cache_ram_mib"], False
+    params.slot_prompt_similarity = SIMILARITY
     params.n_ctx_checkpoints = request["n_checkpoints"]
     params.fit_params, params.endpoint_metrics = False, True
     params.warmup = request.get("warms_up", True)

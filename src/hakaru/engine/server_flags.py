@@ -24,7 +24,6 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
         "--batch-size": request["n_batch"],
         "--threads": request["n_threads"],
         "--threads-batch": request["n_threads"],
-        "--cache-ram": 0,  # llama-server would reserve up to 8 GiB of host memory for old prompts
         "--slot-prompt-similarity": SIMILARITY,
         "--fit": "off",  # never a smaller context than the one asked for
         "--log-verbosity": VERBOSITY,
@@ -32,6 +31,8 @@ def server_flags(request: dict[str, Any], settings: ContextSettings) -> list[str
     switches = ["--metrics", "--no-ui"]
     if not request.get("warms_up", True):
         switches.append("--no-warmup")
+    if settings.cache_ram_mib:  # a slot is copied when another prompt takes it, and not before
+        switches.append("--no-cache-idle-slots")
     if "n_gpu_layers" in request:
         flags["--n-gpu-layers"] = request["n_gpu_layers"]
         if request["tensor_split"]:

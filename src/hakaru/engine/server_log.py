@@ -29,6 +29,8 @@ _NO_GUESSES: Final = re.compile(
 )
 _N_CTX: Final = re.compile(r"n_slots = (\d+), n_ctx_slot = (\d+)(?:, kv_unified = '(\w+)')?")
 _CACHE: Final = re.compile(r"llama_kv_cache: size =.* K \((\w+)\):.* V \((\w+)\)")
+_CACHE_RAM: Final = re.compile(r"prompt cache is enabled, size limit: (.+)")
+_NO_CACHE_RAM: Final = "prompt cache is disabled"
 _OFFLOADED: Final = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 
 
@@ -121,6 +123,12 @@ class ServerLog:
     def cache_types(self) -> list[tuple[str, str]]:
         """The types of keys and values of every KV cache, a draft's among them."""
         return [(m[1], m[2]) for line in self._start if (m := _CACHE.search(line))]
+
+    def cache_ram(self) -> str | None:
+        """What prompts that no slot holds may take of the RAM, such as `64 MiB`."""
+        if any(_NO_CACHE_RAM in line for line in self._start):
+            return "0 MiB"
+        return next((m[1] for line in self._start if (m := _CACHE_RAM.search(line))), None)
 
     def n_offloaded(self) -> list[int]:
         """Layers on accelerators, the output counted, of every model that was loaded; empty for a

@@ -27,6 +27,7 @@ class Context(TypedDict, total=False):
     type_k: str  # type of the KV cache's keys
     type_v: str  # type of the KV cache's values
     n_parallel: int  # conversations at the same time
+    cache_ram_mib: int  # RAM for prompts that no slot holds; if left out: what has room
 
 
 def default_context(model: "Model") -> int:

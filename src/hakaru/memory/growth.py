@@ -1,5 +1,5 @@
 """The memory that llama.cpp's server takes while it is used, beyond its load: context checkpoints,
-and bodies of requests. Pure.
+prompts that no slot holds any more, and bodies of requests. Pure.
 
 A model with recurrent states or sliding windows cannot go back: a state holds the whole past in one
 sum, and a window has overwritten older tokens. So while the server reads a prompt, it copies states
@@ -14,18 +14,23 @@ when there is no place for a new one. The last checkpoint alone makes the usual 
 server reads only the tokens behind it, the answer as the template renders it and the new message.
 Earlier checkpoints serve a person who edits an earlier message.
 
-The server's prompt cache in RAM does not grow: it is switched off (`cache_ram_mib`,
-engine/server_child.py), so another conversation in a slot replaces the one before. Without states
-and windows nothing is copied. Left out: architectures whose caches are not known (None), and one
-more copy per conversation that drafting needs where the model itself cannot go back.
+A conversation that takes the slot of another one, such as a coding agent's request for a title, has
+the other one copied into RAM before, whole and with its checkpoints, so that the other one comes
+back without being read again. The engine makes room before it copies, so that these copies never
+take more than `cache_ram_mib`; the numbers of their tokens, 4 bytes each, it does not count.
 
-Source: llama.cpp, tools/server/server-context.cpp (create_checkpoint), src/llama-kv-cache.cpp and
-src/llama-memory-recurrent.cpp (state_write), src/llama-kv-cache-iswa.cpp; read in the build of
-xllamacpp 2026.10.11549.
+Left out: architectures whose caches are not known (None), and one more copy per conversation that
+drafting needs where the model itself cannot go back.
+
+Source: llama.cpp, tools/server/server-context.cpp (create_checkpoint, prompt_save) and
+server-task.cpp (server_prompt_cache), src/llama-kv-cache.cpp and src/llama-memory-recurrent.cpp
+(state_write), src/llama-kv-cache-iswa.cpp; read in the build of xllamacpp 2026.10.11549.
 """
 
 from collections.abc import Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from hakaru.memory.footprint import layers_cache_bytes, row_bytes
 from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
@@ -34,6 +39,12 @@ from hakaru.models.shape import Shape
 
 MOST_CHECKPOINTS: Final = 32
 """Checkpoints that the engine keeps per conversation by default. llama.cpp, common/common.h."""
+MOST_CACHE_RAM_MIB: Final = 8192
+"""RAM that the engine takes for prompts by default. llama.cpp, common/common.h."""
+PROMPTS_KEPT: Final = 2
+"""Conversations for which the RAM is planned. One alone would be lost: when it comes back, the one
+that took its slot is copied before it is read, and the oldest copy makes room.
+"""
 REQUEST_BYTES: Final = 64 * 2**20
 """What all bodies of requests that are read at the same time may take in the engine: their text,
 the parsed JSON, the tokens. Assumed; the gateway lets no more bodies in than fit.
@@ -58,26 +69,47 @@ def checkpoint_bytes(shape: Shape, settings: ContextSettings) -> int | None:
     the micro-batch for which its cache has room, too. Layers that see everything, and layers that
     read another layer's cache, add nothing.
     """
-    return None if shape.caches is None else _partial_copy_bytes(shape.caches, settings)
+    return (
+        None
+        if shape.caches is None
+        else _partial_copy_bytes(shape.caches, settings, settings.n_cells)
+    )
 
 
-def _partial_copy_bytes(caches: Sequence[LayerCache], settings: ContextSettings) -> int:
-    """Bytes of a copy of states and windows alone; 0 if no layer has either."""
-    windowed = [
-        cache
-        for cache in caches
-        if (cache.window is not None or cache.copied_whole) and (cache.k or cache.v)
-    ]
+def prompt_bytes(shape: Shape, settings: ContextSettings, n_tokens: int) -> int | None:
+    """Bytes of the copy of a conversation of `n_tokens`, without its checkpoints; None if the
+    caches are not known.
+    """
+    if shape.caches is None:
+        return None
+    whole = [c for c in shape.caches if not _goes_partly(c) and (c.k or c.v)]
+    partial_bytes = _partial_copy_bytes(shape.caches, settings, n_tokens) or _BEGIN
+    return partial_bytes + _kept_bytes(whole, settings, n_tokens)
+
+
+def _goes_partly(cache: LayerCache) -> bool:
+    """Whether a checkpoint has the layer's tokens."""
+    return cache.window is not None or cache.copied_whole
+
+
+def _partial_copy_bytes(
+    caches: Sequence[LayerCache], settings: ContextSettings, n_tokens: int
+) -> int:
+    """Bytes of a copy of states and windows alone, of a conversation of `n_tokens`; 0 if no layer
+    has either.
+    """
+    windowed = [cache for cache in caches if _goes_partly(cache) and (cache.k or cache.v)]
     recurrent = [cache for cache in caches if cache.state]
-    size = _windows_bytes(windowed, settings) + _states_bytes(recurrent)
+    size = _kept_bytes(windowed, settings, n_tokens) + _states_bytes(recurrent)
     return size + _BEGIN if size else 0
 
 
-def _windows_bytes(layers: list[LayerCache], settings: ContextSettings) -> int:
+def _kept_bytes(layers: list[LayerCache], settings: ContextSettings, n_tokens: int) -> int:
+    """Bytes of a copy of what `layers` keep of `n_tokens`: all, or those in the window."""
     if not layers:
         return 0
     n_streams = 1 if settings.kv_unified else settings.n_parallel
-    cells = max(min(layer.window or settings.n_cells, settings.n_cells) for layer in layers)
+    cells = max(min(layer.window or n_tokens, n_tokens) for layer in layers)
     size = 4 + 4 * n_streams + _CACHE + _CELL * cells
     for cache in layers:
         for type_, n, head in (
@@ -109,7 +141,7 @@ def draft_copy_bytes(caches: Sequence[LayerCache], settings: ContextSettings) ->
     """Bytes that a context checkpoint of a model holds of its draft, whose layers keep `caches`:
     the states and windows of the draft, or if it has none, its whole cache of one conversation.
     """
-    if partial_bytes := _partial_copy_bytes(caches, settings):
+    if partial_bytes := _partial_copy_bytes(caches, settings, settings.n_cells):
         return partial_bytes
     n_streams = 1 if settings.kv_unified else settings.n_parallel
     return sum(layers_cache_bytes(caches, settings)) // n_streams + _CELL * settings.n_cells
@@ -134,3 +166,59 @@ def most_checkpoints(
         return 0 if one_bytes is None else None
     fitting = int(spare_bytes // ((one_bytes + copied_bytes) * settings.n_parallel))
     return max(LEAST_CHECKPOINTS, min(MOST_CHECKPOINTS, fitting))
+
+
+def most_cache_ram_mib(
+    shape: Shape, settings: ContextSettings, spare_bytes: float, copied_bytes: int = 0
+) -> int:
+    """RAM for prompts within `spare_bytes`, in MiB: for PROMPTS_KEPT whole conversations with their
+    checkpoints and a draft's `copied_bytes`, at most MOST_CACHE_RAM_MIB. 0 where the caches are not
+    known, and where not even a quarter of one conversation would go in.
+    """
+    one_bytes = prompt_bytes(shape, settings, settings.tokens_each)
+    if one_bytes is None:
+        return 0
+    one_bytes += copied_bytes + checkpoints_bytes(shape, settings, copied_bytes) // (
+        settings.n_parallel
+    )
+    wanted = min(MOST_CACHE_RAM_MIB, -(-PROMPTS_KEPT * one_bytes // 2**20))
+    fitting = int(spare_bytes // 2**20)
+    return min(wanted, fitting) if 4 * PROMPTS_KEPT * fitting >= wanted else 0
+
+
+def filled(
+    shape: Shape, settings: ContextSettings, spare_bytes: float, copied_bytes: int = 0
+) -> ContextSettings:
+    """The settings with as many checkpoints, and as much RAM for prompts, as `spare_bytes` have
+    room for. What was named stays. Checkpoints beyond the second give way to prompts.
+    """
+    if settings.n_checkpoints is None:
+        spare = spare_bytes - settings.cache_ram_bytes
+        n = _beside_prompts(shape, settings, spare, copied_bytes)
+        settings = replace(
+            settings, n_checkpoints=n or most_checkpoints(shape, settings, spare, copied_bytes)
+        )
+    if settings.cache_ram_mib is None:
+        spare_bytes -= checkpoints_bytes(shape, settings, copied_bytes)
+        mib = most_cache_ram_mib(shape, settings, spare_bytes, copied_bytes)
+        settings = replace(settings, cache_ram_mib=mib)
+    return settings
+
+
+def _beside_prompts(
+    shape: Shape, settings: ContextSettings, spare_bytes: float, copied_bytes: int
+) -> int:
+    """How many checkpoints per conversation go into `spare_bytes` beside all the prompts that are
+    wanted, each with as many; 0 where that are fewer than two, or none of either are to be planned.
+    """
+    checkpoint = checkpoint_bytes(shape, settings)
+    prompt = prompt_bytes(shape, settings, settings.tokens_each)
+    if not checkpoint or prompt is None or settings.cache_ram_mib is not None:
+        return 0
+    checkpoint += copied_bytes
+    prompts = PROMPTS_KEPT * (prompt + copied_bytes) + 2**20  # rounded up to a MiB
+    n = max(
+        (spare_bytes - prompts) // (checkpoint * (settings.n_parallel + PROMPTS_KEPT)),
+        (spare_bytes - MOST_CACHE_RAM_MIB * 2**20) // (checkpoint * settings.n_parallel),
+    )
+    return min(MOST_CHECKPOINTS, int(n)) if n > LEAST_CHECKPOINTS else 0

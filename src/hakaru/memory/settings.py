@@ -41,6 +41,8 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
     kv_unified: bool = False  # the conversations share one pool of cells; False: equal parts
     n_checkpoints: int | None = None
     """Context checkpoints per conversation (memory/growth.py); None: LEAST_CHECKPOINTS."""
+    cache_ram_mib: int | None = None
+    """RAM for prompts that no slot holds any more (memory/growth.py), in MiB; None: 0."""
 
     def __post_init__(self) -> None:
         for name, value, high in (
@@ -55,6 +57,11 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
                     found=value,
                     high=high,
                 )
+        if (self.cache_ram_mib or 0) < 0:  # for the engine it means: without limit
+            raise Misuse(
+                "`cache_ram_mib` is {found}, expected a whole number, 0 or more.",
+                found=self.cache_ram_mib,
+            )
         for name, type_ in (("`type_k`", self.type_k), ("`type_v`", self.type_v)):
             if type_ not in CACHE_TYPES:
                 raise Misuse(
@@ -107,11 +114,16 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
         """Context checkpoints that the server keeps per conversation."""
         return LEAST_CHECKPOINTS if self.n_checkpoints is None else self.n_checkpoints
 
+    @property
+    def cache_ram_bytes(self) -> int:
+        """RAM for prompts that no slot holds any more."""
+        return (self.cache_ram_mib or 0) * 2**20
+
     def as_json(self) -> dict[str, object]:
         """The settings in the ledger and in evidence. A change of a single byte here changes the
         keys of the ledger.
 
-        Left out: `n_checkpoints`, on which no figure in the ledger depends.
+        Left out: `n_checkpoints` and `cache_ram_mib`, on which no figure in the ledger depends.
         """
         return {
             "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "type_k": self.type_k,
@@ -131,7 +143,7 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
         return {
             "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "n_parallel": self.n_parallel,
             **self._cache_ids(), "kv_unified": self.kv_unified,
-            "n_checkpoints": self.checkpoints_kept,
+            "n_checkpoints": self.checkpoints_kept, "cache_ram_mib": self.cache_ram_mib or 0,
         }  # fmt: skip
 
     def as_flags(self) -> list[str]:
@@ -142,7 +154,8 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
             flags.append("--kv-unified")
         if self.n_checkpoints is not None:
             flags += ["--ctx-checkpoints", str(self.n_checkpoints)]
-        return flags
+        # without it llama-server takes up to 8 GiB
+        return [*flags, "--cache-ram", str(self.cache_ram_mib or 0)]
 
     def _cache_ids(self) -> dict[str, int]:
         return {

@@ -26,7 +26,7 @@ from hakaru.planning.shares import FitVerdict, Placement
 from hakaru.planning.speed_figures import SpeedPrediction
 from hakaru.planning.ways_out import Alternative
 
-GROWTH: Final = ("checkpoints_bytes", "requests_bytes")
+GROWTH: Final = ("checkpoints_bytes", "prompts_bytes", "requests_bytes")
 """Parts of the growth that stand among the parts of the footprint."""
 
 
@@ -70,6 +70,7 @@ class Fit(Struct, frozen=True, kw_only=True):
             n_checkpoints=self.settings.checkpoints_kept,
             checkpoint_bytes=of_model + of_extras if of_model else of_model,
             n_parallel=self.settings.n_parallel,
+            prompts_bytes=self.settings.cache_ram_bytes,
             requests_bytes=requests_bytes(self.settings),
             judged=self.hardware.ram is not None or self.hardware.is_unified,
         )

@@ -1,16 +1,16 @@
-"""How many context checkpoints the server may keep per conversation, so that the plan holds when it
-has grown. Pure.
+"""How many context checkpoints the server may keep per conversation, and how much RAM for prompts
+that no slot holds any more, so that the plan holds when it has grown. Pure.
 
-As many as the room in host memory allows after everything else, up to the engine's own number;
-never fewer than make a chat turn cheap. Where nothing is known about the RAM, the least: they are
-told and not judged. See memory/growth.py.
+As much as the room in host memory allows after everything else, up to the engine's own figures;
+never fewer checkpoints than make a chat turn cheap. Where nothing is known about the RAM, the least
+checkpoints, which are told and not judged, and no prompts. See memory/growth.py.
 """
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hakaru.language import say
-from hakaru.memory.growth import MOST_CHECKPOINTS, checkpoints_bytes, most_checkpoints
+from hakaru.memory.growth import MOST_CHECKPOINTS, checkpoints_bytes, filled
 from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
 from hakaru.planning.placement import Task
 from hakaru.planning.shares import Placement, Share, judged
@@ -18,23 +18,20 @@ from hakaru.units import format_bytes
 
 
 def with_checkpoints(placement: Placement, task: Task) -> tuple[Placement, ContextSettings]:
-    """The placement and its settings with the number of context checkpoints that has room. A number
-    that was asked for stays.
+    """The placement and its settings with the context checkpoints and the RAM for prompts that have
+    room. What was asked for stays.
     """
-    shape, settings, margin = task.shape, task.settings, task.margin
-    if settings.n_checkpoints is not None:
-        return placement, settings
-    host = _host(placement)
-    spare = (
-        host.device.usable_bytes * (1 - margin) - (host.needed_bytes - host.checkpoints_bytes)
-        if host.device.total_bytes
-        else 0
+    shape, margin = task.shape, task.margin
+    host = replace(_host(placement), checkpoints_bytes=0, prompts_bytes=0)
+    usable = host.device.usable_bytes * (1 - margin)
+    spare = usable - host.needed_bytes if host.device.total_bytes else 0
+    settings = filled(shape, task.settings, spare, task.copied_bytes)
+    grown = replace(
+        host,
+        checkpoints_bytes=checkpoints_bytes(shape, settings, task.copied_bytes),
+        prompts_bytes=settings.cache_ram_bytes,
     )
-    settings = replace(
-        settings, n_checkpoints=most_checkpoints(shape, settings, spare, task.copied_bytes)
-    )
-    grown = replace(host, checkpoints_bytes=checkpoints_bytes(shape, settings, task.copied_bytes))
-    if host is placement.ram:
+    if _host(placement) is placement.ram:
         return judged(replace(placement, ram=grown), margin), settings
     return judged(replace(placement, shares=(grown, *placement.shares[1:])), margin), settings
 
@@ -54,6 +51,7 @@ class Growth(Struct, frozen=True, kw_only=True):
     n_checkpoints: int  # per conversation
     checkpoint_bytes: int | None  # of one checkpoint; None: not known
     n_parallel: int  # conversations
+    prompts_bytes: int  # of prompts that no slot holds any more, at most
     requests_bytes: int  # of requests while they are read
     judged: bool  # the size of the memory in which checkpoints lie is known
 
@@ -64,8 +62,22 @@ class Growth(Struct, frozen=True, kw_only=True):
 
     @property
     def total_bytes(self) -> int:
-        """All checkpoints, and the requests."""
-        return self.checkpoints_bytes + self.requests_bytes
+        """All of it."""
+        return self.checkpoints_bytes + self.prompts_bytes + self.requests_bytes
+
+    def of_prompts(self) -> str | None:
+        """The prompts in words; None where the RAM is not known."""
+        if not self.judged:
+            return None
+        if not self.prompts_bytes:
+            return say(
+                "Prompts in RAM: none; a conversation whose slot another one took is read again."
+            )
+        return say(
+            "Prompts in RAM: up to {bytes}; a conversation whose slot another one took comes back "
+            "from there.",
+            bytes=format_bytes(self.prompts_bytes),
+        )
 
     def sentence(self) -> str | None:
         """The checkpoints in words; None for a model that makes none."""
@@ -124,5 +136,6 @@ class Growth(Struct, frozen=True, kw_only=True):
             "checkpoints_per_conversation": self.n_checkpoints,
             "checkpoint_bytes": self.checkpoint_bytes,
             "checkpoints_bytes": self.checkpoints_bytes,
+            "prompts_bytes": self.prompts_bytes,
             "requests_bytes": self.requests_bytes,
         }

@@ -12,7 +12,7 @@ from hakaru.planning.shares import Placement
 
 PARTS: Final = ("weights_bytes", "kv_cache_bytes", "compute_bytes", "output_bytes",
         "overhead_bytes", "extras_bytes",
-                "checkpoints_bytes", "requests_bytes")  # fmt: skip
+                "checkpoints_bytes", "prompts_bytes", "requests_bytes")  # fmt: skip
 
 
 def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placement) -> list[Term]:
@@ -35,13 +35,16 @@ def explain_placement(task: Task, tensors: Iterable[Tensor], placement: Placemen
 
 
 def _growth(task: Task) -> list[Term]:
-    """What comes while the server is used: context checkpoints and the bodies of requests."""
+    """What comes while the server is used."""
     settings = task.settings
     one_checkpoint = (checkpoint_bytes(task.shape, settings) or 0) + task.copied_bytes
     return [
         Term(part="checkpoints_bytes", what=say("context checkpoints, in host memory"),
              formula=f"{settings.checkpoints_kept} × {settings.n_parallel} × {one_checkpoint:,} B",
              where="`n_checkpoints`, `n_parallel`", bytes=task.checkpoints_bytes),
+        Term(part="prompts_bytes", what=say("prompts that no slot holds, in host memory"),
+             formula=f"{settings.cache_ram_mib or 0} MiB", where="`cache_ram_mib`",
+             bytes=settings.cache_ram_bytes),
         Term(part="requests_bytes", what=say("requests while they are read"),
             formula="docs/memory.md", where=say("assumed, docs/memory.md"),
              bytes=requests_bytes(settings)),

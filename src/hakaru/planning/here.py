@@ -35,6 +35,7 @@ def grown(needs: Footprint, shape: Shape, settings: ContextSettings) -> Footprin
         needs,
         overhead_bytes=needs.overhead_bytes
         + checkpoints_bytes(shape, settings)
+        + settings.cache_ram_bytes
         + requests_bytes(settings),
     )
 

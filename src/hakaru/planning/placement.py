@@ -144,6 +144,7 @@ def shares_of(task: Task, hardware: Hardware, layout: Layout) -> tuple[tuple[Sha
         overhead_bytes=overhead_bytes(task.shape, settings),
         extras_bytes=task.extras_host_bytes + (0 if shares else task.extras_bytes),
         checkpoints_bytes=task.checkpoints_bytes,
+        prompts_bytes=settings.cache_ram_bytes,
         requests_bytes=requests_bytes(settings),
     )
     return tuple(shares), ram
@@ -254,6 +255,7 @@ def _joined(share: Share, ram: Share) -> Share:
         extras_bytes=share.extras_bytes + ram.extras_bytes,
         conversion_bytes=share.conversion_bytes,
         checkpoints_bytes=ram.checkpoints_bytes,
+        prompts_bytes=ram.prompts_bytes,
         requests_bytes=ram.requests_bytes,
     )
 

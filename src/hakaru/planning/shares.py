@@ -39,6 +39,7 @@ class Share(Struct, frozen=True, kw_only=True):
     extras_bytes: int = 0
     conversion_bytes: int = 0  # the part of compute_bytes for a KV cache in F16 (attention)
     checkpoints_bytes: int = 0  # with use (memory/growth.py)
+    prompts_bytes: int = 0  # with use: prompts that no slot holds any more
     requests_bytes: int = 0  # with use
 
     @property
@@ -50,7 +51,7 @@ class Share(Struct, frozen=True, kw_only=True):
     @property
     def growth_bytes(self) -> int:
         """What comes while the server is used."""
-        return self.checkpoints_bytes + self.requests_bytes
+        return self.checkpoints_bytes + self.prompts_bytes + self.requests_bytes
 
     @property
     def bar(self) -> tuple[int, int, int, int, int]:
@@ -89,7 +90,8 @@ class Share(Struct, frozen=True, kw_only=True):
             "weights_bytes": self.weights_bytes, "kv_cache_bytes": self.kv_cache_bytes,
             "compute_bytes": self.compute_bytes, "output_bytes": self.output_bytes,
             "overhead_bytes": self.overhead_bytes, "extras_bytes": self.extras_bytes,
-            "checkpoints_bytes": self.checkpoints_bytes, "requests_bytes": self.requests_bytes,
+            "checkpoints_bytes": self.checkpoints_bytes, "prompts_bytes": self.prompts_bytes,
+            "requests_bytes": self.requests_bytes,
             "headroom_bytes": self.headroom_bytes,
             "of_compute": {"conversion_bytes": self.conversion_bytes},
         }  # fmt: skip
@@ -113,8 +115,7 @@ class Layout(Struct, frozen=True, kw_only=True):
 
     def server_flags(self, settings: ContextSettings) -> list[str]:
         """The arguments of a llama-server that keeps to the plan."""
-        no_prompts = ["--cache-ram", "0"]  # llama-server would keep up to 8 GiB of prompts in RAM
-        return settings.as_flags() + no_prompts + self.flags()
+        return settings.as_flags() + self.flags()
 
     def flags(self) -> list[str]:
         """The arguments of llama-server that make this layout. Raises Misuse for a split over more

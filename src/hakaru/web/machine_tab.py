@@ -61,7 +61,7 @@ def machine_of(lineup: Lineup, one: Served) -> dict[str, Any]:
             "{model} is not loaded. The first request that names it loads it.", model=one.name
         )
         return told | {"sentences": [nothing], "now": held_now(one)}
-    growth = loaded.fit.growth.sentence()
+    growth = loaded.fit.growth
     return told | {
         "planned_title": say("Memory: planned, and allocated"),
         "memory": devices_chart(loaded.fit.placement, allocated(loaded.supervisor)),
@@ -69,7 +69,7 @@ def machine_of(lineup: Lineup, one: Served) -> dict[str, Any]:
             say(
                 "Planned is what hakaru fit says that it needs; allocated is what the engine took."
             ),
-            *([growth] if growth else []),
+            *filter(None, (growth.sentence(), growth.of_prompts())),
         ],
         "now": held_now(one),
     }

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from hakaru.cli.fields import OPTION_OF
 from hakaru.cli.next_steps import after_fit, before_fetching, check_of_speed
-from hakaru.cli.options import ContextOptions, ParallelOptions
+from hakaru.cli.options import ParallelOptions, ServedContextOptions
 from hakaru.cli.output import next_step, print_json
 from hakaru.cli.tell.fit import print_fit
 from hakaru.cli.tell.fit_vllm import print_vllm_fit
@@ -30,7 +30,7 @@ OF_VLLM: Final = ("users", "tensor_parallel", "pipeline_parallel")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOptions(ContextOptions, ParallelOptions):
+class FitOptions(ServedContextOptions, ParallelOptions):
     """`hakaru fit`."""
 
     model: str

@@ -65,6 +65,8 @@ def print_fit(fit: Fit, terms: list[Term], check: str = "") -> None:
         print_text(_unmodelled_sentence(fit))
     if checkpoints := fit.growth.sentence():
         print_text(checkpoints)
+    if prompts := fit.growth.of_prompts():
+        print_text(prompts)
     for extra in fit.extras:
         _print_extra(extra)
     _print_devices(fit.placement)
@@ -219,6 +221,7 @@ def _rows(fit: Fit) -> list[list[str | Cell]]:
     }
     come = {
         "checkpoints_bytes": say("context checkpoints, with use"),
+        "prompts_bytes": say("prompts in RAM, with use"),
         "requests_bytes": say("requests, with use (assumed)"),
     }
     growth = {key: getattr(fit.growth, key) for key in come}

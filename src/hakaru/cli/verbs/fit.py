@@ -7,6 +7,7 @@ import click
 from hakaru.cli.number_types import TOKENS
 from hakaru.cli.parameters import (
     PATH,
+    cache_ram_option,
     context_options,
     hardware_option,
     json_option,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 )
 @parallel_options
 @context_options
+@cache_ram_option
 @click.option("--mmproj", type=PATH, help="A projector file that is loaded beside it.")
 @click.option("--vision", is_flag=True, help="Its own projector is loaded beside it.")
 @click.option("--draft", metavar="MODEL", help="A draft model that is loaded beside it.")

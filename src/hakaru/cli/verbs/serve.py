@@ -10,6 +10,7 @@ from hakaru.cli.number_types import DURATION
 from hakaru.cli.parameters import (
     PATH,
     backend_options,
+    cache_ram_option,
     context_options,
     dry_run_option,
     hand_options,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, shell_complete=model_names)
 @context_options
+@cache_ram_option
 @hand_options
 @memory_option
 @template_option
