@@ -1,14 +1,18 @@
 """What of a growing prompt an agent's server reads again: tool-calling loops of 20 turns.
 
-    python benchmarks/agent.py [MODEL] [--turns 20] [--context 8192] [--cases NAME …]
-                               [--serve="--parallel 2" …]
+    python benchmarks/agent.py [MODEL] [--turns 20] [--context 8192] [--letters 1000]
+                               [--cases NAME …] [--serve="--parallel 2 --cache-ram 0" …]
 
 An agent has a system prompt and five tools, calls one in every turn, and appends the call and its
 result (about a thousand letters) to the conversation. Each case runs through `hakaru serve`: one
-agent; two agents with the same tools in turn; and one whose tool calls another agent of five turns
-in the middle. Per turn stand the tokens of the prompt, those that the server found in its cache
-(`usage.prompt_tokens_details.cached_tokens`), and the time to the first piece of the answer. Each
-case runs with each `--serve`, options of `hakaru serve`.
+agent; two agents with the same tools in turn; one whose tool calls another agent of five turns in
+the middle; and one that asks for a title between its turns, every third turn, as Claude Code and
+OpenCode do (a short prompt without tools). Per turn stand the tokens of the prompt, those that the
+server found in its cache (`usage.prompt_tokens_details.cached_tokens`), and the time to the first
+piece of the answer. Each case runs with each `--serve`, options of `hakaru serve`: one and two
+slots, without and with prompts in RAM, if none are named. At the end all stand side by side, with
+the resident memory of the engine, how much it may grow by the plan, and the first token's time
+beside that of the first `--serve`.
 
 The calls are scripted, since what is measured is the prompt: the model writes eight tokens, and the
 next turn holds a call in their place, as it holds an answer that a template renders otherwise than
@@ -25,19 +29,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
+import hakaru
+from hakaru.engine.builds import server_build
+from hakaru.hardware.probe import probe_machine
 from hakaru.models.embedded import embedded_model
+from hakaru.servers import Deployment
 from hakaru.testing import tiny_hyperparameters, write_tiny
 
 TURNS_OF_SUB: Final = 5
+TURNS_PER_TITLE: Final = 3
+SERVED: Final = tuple(f"--parallel {n} --cache-ram {mib}" for n in (1, 2) for mib in (0, 2048))
 RESULT_LETTERS: Final = 1000
 MOST_TOKENS: Final = 8  # of an answer
 WORDS: Final = (
@@ -86,6 +96,7 @@ class Agent:
     task: str
     seed: int
     messages: list[dict[str, Any]] = field(default_factory=list)
+    letters: ClassVar[int] = RESULT_LETTERS
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -97,7 +108,7 @@ class Agent:
 
     def turn(self, client: httpx.Client) -> "Turn":
         """Ask for the next call, and append one and what the tool gave."""
-        turn = asked(client, self.messages)
+        turn = asked(client, self.messages, TOOLS)
         name = f"call_{len(self.messages)}"
         arguments = json.dumps({"path": f"src/{self.random.choice(WORDS)}.py"})
         call = {
@@ -105,7 +116,7 @@ class Agent:
             "type": "function",
             "function": {"name": "read_file", "arguments": arguments},
         }
-        result = " ".join(self.random.choices(WORDS, k=RESULT_LETTERS // 5))
+        result = " ".join(self.random.choices(WORDS, k=self.letters // 5))
         self.messages += [
             {"role": "assistant", "content": "I look.", "tool_calls": [call]},
             {"role": "tool", "tool_call_id": name, "content": result},
@@ -127,12 +138,14 @@ class Turn:
         return self.n_prompt - self.n_cached
 
 
-def asked(client: httpx.Client, messages: list[dict[str, Any]]) -> Turn:
+def asked(
+    client: httpx.Client, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+) -> Turn:
     """The beginning of an answer."""
     body = {
-        "messages": messages, "tools": TOOLS, "max_tokens": MOST_TOKENS, "ignore_eos": True,
-        "stream": True, "stream_options": {"include_usage": True},
-    }  # fmt: skip
+        "messages": messages, "max_tokens": MOST_TOKENS, "ignore_eos": True, "stream": True,
+        "stream_options": {"include_usage": True},
+    } | ({"tools": tools} if tools else {})  # fmt: skip
     began, first_s, usage = time.perf_counter(), 0.0, dict[str, Any]()
     with client.stream("POST", "/v1/chat/completions", json=body) as answer:
         if answer.status_code != 200:
@@ -176,7 +189,43 @@ def sub(client: httpx.Client, turns: int) -> Case:
         yield "a", agent.turn(client)
 
 
-CASES: Final = {"one": one, "two": two, "sub": sub}
+def side(client: httpx.Client, turns: int) -> Case:
+    """An agent that asks for a title between its turns."""
+    agent = Agent("Find out why the parser drops the last line, and mend it.", 1)
+    for i in range(turns):
+        yield "a", agent.turn(client)
+        if i % TURNS_PER_TITLE == 0:
+            text = f"Write a title of five words for this, part {i}: {agent.task}"
+            yield f"t{i}", asked(client, [{"role": "user", "content": text}])
+
+
+CASES: Final = {"one": one, "two": two, "sub": sub, "side": side}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One case with one server."""
+
+    case: str
+    serve: str
+    turns: tuple[tuple[str, Turn], ...]
+    resident_bytes: int  # of the engine, at the end
+    grows_bytes: int  # by the plan, at most
+
+    @property
+    def later(self) -> list[Turn]:
+        """The turns without the first of each agent, which nothing saves."""
+        seen, later = set[str](), list[Turn]()
+        for name, turn in self.turns:
+            if name in seen:
+                later.append(turn)
+            seen.add(name)
+        return later
+
+    @property
+    def first_s(self) -> float:
+        """Seconds to the first token, in the median of the later turns."""
+        return median(turn.first_s for turn in self.later)
 
 
 def main() -> None:
@@ -187,16 +236,28 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=8192, help="tokens of each conversation")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--serve", action="append", help="options of hakaru serve")
+    parser.add_argument("--letters", type=int, default=RESULT_LETTERS, help="of a tool's result")
     options = parser.parse_args()
+    Agent.letters = options.letters
+    machine = probe_machine()
+    print(
+        f"{machine.cpu.model}, {machine.cpu.usable_cores} cores, {machine.system}, "
+        f"hakaru {hakaru.__version__}, {server_build()}, load {os.getloadavg()[0]:.1f}"
+    )
+    runs = list[Run]()
     with tempfile.TemporaryDirectory() as scratch:
         model = model_named(options.model, Path(scratch))
         template = Path(scratch, "tools.jinja")
         template.write_text(TEMPLATE)
-        for serve in options.serve or ["--parallel 1", "--parallel 2"]:
-            for name in options.cases:
-                with served(model, template, options.context, serve) as client:
+        for name in options.cases:
+            for serve in options.serve or SERVED:
+                with served(model, template, options.context, serve) as (client, record):
                     print(f"\n{model.stem}, {name}: {serve}", flush=True)
-                    tell(list(CASES[name](client, options.turns)))
+                    turns = tuple(CASES[name](client, options.turns))
+                    resident = sum(one.memory_info().rss for one in record.engines())
+                    runs.append(Run(name, serve, turns, resident, record.grows_bytes))
+                    tell(turns)
+    side_by_side(runs)
 
 
 def model_named(name: str, folder: Path) -> Path:
@@ -211,8 +272,10 @@ def model_named(name: str, folder: Path) -> Path:
 
 
 @contextmanager
-def served(model: Path, template: Path, n_ctx: int, options: str) -> Iterator[httpx.Client]:
-    """A client of a server with as much context for each conversation."""
+def served(
+    model: Path, template: Path, n_ctx: int, options: str
+) -> Iterator[tuple[httpx.Client, Deployment]]:
+    """A client of a server with as much context for each conversation, and its record."""
     words, port = options.split(), free_port()
     slots = int(words[words.index("--parallel") + 1]) if "--parallel" in words else 1
     command = [
@@ -228,7 +291,8 @@ def served(model: Path, template: Path, n_ctx: int, options: str) -> Iterator[ht
                     if process.poll() is not None:
                         raise SystemExit("the server ended")
                     time.sleep(0.05)
-                yield client
+                (record,) = Path(folder).rglob("serve-*.json")
+                yield client, Deployment(**json.loads(record.read_text()))
         finally:
             process.terminate()
             process.wait()
@@ -249,25 +313,33 @@ def is_ready(client: httpx.Client) -> bool:
         return False
 
 
-def tell(turns: list[tuple[str, Turn]]) -> None:
-    """Print every turn, and the sums without the first turn of each agent, which nothing saves."""
+def tell(turns: Iterable[tuple[str, Turn]]) -> None:
+    """Print every turn."""
     print("agent  prompt  cached    read  first token, ms")
-    later, seen = list[Turn](), set[str]()
     for name, turn in turns:
         print(
             f"{name:5} {turn.n_prompt:7,} {turn.n_cached:7,} {turn.n_read:7,} "
-            f"{1000 * turn.first_s:10,.0f}"
+            f"{1000 * turn.first_s:10,.0f}",
+            flush=True,
         )
-        if name in seen:
-            later.append(turn)
-        seen.add(name)
-    prompts, cached = sum(t.n_prompt for t in later), sum(t.n_cached for t in later)
+
+
+def side_by_side(runs: list[Run]) -> None:
+    """Print the sums of the later turns, as a table of Markdown."""
     print(
-        f"later turns: {cached / prompts:.1%} of {prompts:,} tokens were cached; read in the "
-        f"median {median(t.n_read for t in later):,.0f}, at most {max(t.n_read for t in later):,}; "
-        f"first token in the median {1000 * median(t.first_s for t in later):,.0f} ms",
-        flush=True,
+        "\n| case | hakaru serve | cached | most read | first token | times | engine | may grow |"
     )
+    print("|---|---|---|---|---|---|---|---|")
+    for run in runs:
+        first = next(other for other in runs if other.case == run.case)
+        n_prompt = sum(turn.n_prompt for turn in run.later)
+        n_cached = sum(turn.n_cached for turn in run.later)
+        print(
+            f"| {run.case} | {run.serve} | {n_cached / n_prompt:.1%} of {n_prompt:,} "
+            f"| {max(turn.n_read for turn in run.later):,} | {1000 * run.first_s:,.0f} ms "
+            f"| {run.first_s / first.first_s:.2f} | {run.resident_bytes / 2**20:,.0f} MiB "
+            f"| {run.grows_bytes / 2**20:,.0f} MiB |"
+        )
 
 
 if __name__ == "__main__":

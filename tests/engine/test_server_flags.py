@@ -37,7 +37,7 @@ OTHERS = {
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, Any] = {
     "n_ctx": 1024, "n_ubatch": 256, "n_parallel": 3, "type_k": "f16", "type_v": "f16",
-    "kv_unified": True, "n_checkpoints": 7,
+    "kv_unified": True, "n_checkpoints": 7, "cache_ram_mib": 5,
 }  # fmt: skip
 DRAFTED = Speculation(means="draft", n_max=6, draft=Path("/models/d.gguf"))
 PLACED = Mode(

@@ -10,15 +10,20 @@ import pytest
 from msgspec.structs import replace
 
 from hakaru.engine.server import EngineServer
+from hakaru.engine.server_log import ServerLog
 from hakaru.formats.metadata import Metadata
 from hakaru.memory.footprint import compute_footprint, overhead_bytes
 from hakaru.memory.growth import (
+    MOST_CACHE_RAM_MIB,
     MOST_CHECKPOINTS,
     REQUEST_BYTES,
     checkpoint_bytes,
     checkpoints_bytes,
     draft_copy_bytes,
+    filled,
+    most_cache_ram_mib,
     most_checkpoints,
+    prompt_bytes,
     requests_bytes,
 )
 from hakaru.memory.settings import LEAST_CHECKPOINTS, ContextSettings
@@ -28,6 +33,8 @@ from hakaru.models.shape import Shape, shape_of
 from hakaru.testing import tiny_hyperparameters, tiny_shape, write_tiny
 
 MIB = 2**20
+SAVED = re.compile(r"saving prompt with length (\d+), total state size = ([\d.]+) MiB")
+WIDE = {"block_count": 48}
 AT_32K = ContextSettings(n_ctx=32768)
 
 
@@ -289,3 +296,61 @@ def test_forty_turns_stay_within_the_plan(
     if peak is not None:
         planned = loaded.total_bytes + grows
         assert 0.97 * (planned - grows / MOST_CHECKPOINTS) <= peak <= 1.03 * planned
+
+
+def test_a_copy_of_a_conversation_by_hand() -> None:
+    """Llama 3.1 8B, 1,000 tokens: 32 layers with 2 × 1,024 halves for each token, 12 bytes more for
+    each, and the heads of the rows. The last window of a model that has windows alone.
+    """
+    settings = ContextSettings(n_ctx=8192)
+    whole = prompt_bytes(known("llama-3.1-8b-instruct"), settings, 1000)
+    assert whole == 8 + (4 + 4 + 16 + 12 * 1000 + 64 * 12) + 32 * 2 * 2048 * 1000
+    gemma = known("gemma-3-27b-it")
+    short, long = (prompt_bytes(gemma, settings, n) or 0 for n in (4096, 8192))
+    of_windows = checkpoint_bytes(gemma, settings) or 0
+    assert long - of_windows == pytest.approx(2 * (short - of_windows), rel=1e-4)
+
+
+def test_no_prompts_where_hardly_one_would_go_in() -> None:
+    """A copy of 8,192 tokens of Llama 3.1 8B has 1 GiB: a quarter of it is the least."""
+    shape, settings = known("llama-3.1-8b-instruct"), ContextSettings(n_ctx=8192)
+    kept = [most_cache_ram_mib(shape, settings, n * MIB) for n in (-5, 255, 257.5, 3000)]
+    assert kept == [0, 0, 257, 2049]
+    long = ContextSettings(n_ctx=131072)
+    assert most_cache_ram_mib(shape, long, 2**40) == MOST_CACHE_RAM_MIB
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("architecture", "changes"), [("llama", WIDE), ("qwen35", HYBRID)])
+def test_conversations_that_come_back_are_not_read_again(
+    architecture: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """Three conversations take one slot in turn, for which there is RAM for two: what is copied is
+    as large as was computed, and all copies together stay within the plan. Two find all of their
+    prompts but the last tokens.
+    """
+    metadata = tiny_hyperparameters(architecture, **changes)
+    model = read_model(write_tiny(tmp_path / "m.gguf", metadata, vocabulary=True))
+    settings = filled(model.shape, ContextSettings(n_ctx=1024, n_checkpoints=2), 2**40)
+    loaded = compute_footprint(model.shape, model.loaded, settings)
+    assert loaded and settings.cache_ram_bytes > loaded.total_bytes / 10  # else this could not fail
+    lines = list[str]()
+    with EngineServer(model.path, settings, log=ServerLog(lines.append)) as server:
+        with server.client() as client:
+            for turn in range(1, 6):
+                for which in range(3 if turn < 3 else 2):
+                    prompt = [5 + which] * 40 + [50 + i % 100 for i in range(700 + 20 * turn)]
+                    asked = {"prompt": prompt, "n_predict": 2}
+                    answer = client.post("/completion", json=asked).raise_for_status().json()
+                    if turn > 3:
+                        assert answer["timings"]["cache_n"] >= len(prompt) - 30
+        peak = server.peak_rss_bytes()
+    copies = [found.groups() for line in lines if (found := SAVED.search(line))]
+    assert len(copies) > 8
+    for n_tokens, size in copies:
+        computed = prompt_bytes(model.shape, settings, int(n_tokens)) or 0
+        more = 12 * int(n_tokens) if architecture == "qwen35" else 0  # M-RoPE's positions
+        assert float(size) == pytest.approx((computed + more) / MIB, abs=0.0006)
+    if peak is not None:
+        grows = checkpoints_bytes(model.shape, settings) + settings.cache_ram_bytes
+        assert peak <= 1.03 * (loaded.total_bytes + grows)

@@ -31,8 +31,8 @@ NOT_OF = {
     "as_server": {"n_outputs_max"},
     "as_flags": {"n_outputs_max"},
 }
-"""A server keeps the logits that it needs. It makes checkpoints and keeps prompts, on which no figure
-of the lab or the ledger depends.
+"""A server keeps the logits that it needs. It makes checkpoints and keeps prompts, on which no
+figure of the lab or the ledger depends.
 """
 
 

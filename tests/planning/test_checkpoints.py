@@ -1,4 +1,6 @@
-"""How many context checkpoints a plan has room for, and where they are counted."""
+"""How many context checkpoints a plan has room for, how much RAM for prompts, and where they are
+counted.
+"""
 
 from typing import Any
 
@@ -11,7 +13,7 @@ from hakaru.formats.header_file import header_tensors
 from hakaru.formats.metadata import Metadata
 from hakaru.hardware.machine import Device, Hardware, named_ram
 from hakaru.hardware.named_machine import parse_hardware
-from hakaru.memory.growth import checkpoint_bytes, requests_bytes
+from hakaru.memory.growth import checkpoint_bytes, prompt_bytes, requests_bytes
 from hakaru.memory.settings import ContextSettings
 from hakaru.models.architectures import loaded
 from hakaru.models.catalogue import known_models
@@ -53,7 +55,7 @@ def test_the_number_is_the_largest_that_fits(
     """One more per conversation would eat into the margin, but for the least, which is always
     counted, and the engine's 32.
     """
-    asked = task(n_parallel=n_parallel, kv_unified=kv_unified)
+    asked = task(n_parallel=n_parallel, kv_unified=kv_unified, cache_ram_mib=0)
     found, settings = planned(asked, in_ram(gibibytes))
     each, n = checkpoint_bytes(asked.shape, settings), settings.n_checkpoints
     assert each and n
@@ -78,7 +80,7 @@ def test_a_plan_that_held_only_without_them_does_not_hold() -> None:
 
 def test_a_draft_is_copied_into_every_checkpoint() -> None:
     """A draft's plain cache goes whole into each: fewer of them have room."""
-    asked = task()
+    asked = task(cache_ram_mib=0)
     bare, settings = planned(asked, in_ram(24))
     copied = 416 * 2**20
     drafted, fewer = planned(replace(asked, copied_bytes=copied), in_ram(24))
@@ -165,16 +167,77 @@ def test_the_number_is_told_with_its_reason(
 ) -> None:
     """One sentence for each case."""
     growth = Growth(
-        n_checkpoints=n, checkpoint_bytes=each, n_parallel=1, prompts_bytes=0, requests_bytes=0, judged=judged
+        n_checkpoints=n,
+        checkpoint_bytes=each,
+        n_parallel=1,
+        prompts_bytes=0,
+        requests_bytes=0,
+        judged=judged,
     )
     assert words in (growth.sentence() or "")
+
+
+@given(gibibytes=st.floats(16, 80), n_parallel=st.integers(1, 4))
+def test_prompts_take_what_has_room(gibibytes: float, n_parallel: int) -> None:
+    """Never so much that the plan holds no longer, never more than the engine's own 8 GiB or than
+    two conversations with their checkpoints; beside them, one checkpoint more would not go in.
+    """
+    asked = task(n_parallel=n_parallel)
+    found, settings = planned(asked, in_ram(gibibytes))
+    each, n = checkpoint_bytes(asked.shape, settings), settings.n_checkpoints
+    prompt = prompt_bytes(asked.shape, settings, settings.tokens_each)
+    assert each and n and prompt and settings.cache_ram_mib is not None
+    assert found.ram.prompts_bytes == settings.cache_ram_mib * 2**20
+    assert found.verdict == place(asked, in_ram(gibibytes)).verdict
+    wanted = min(8 * GIB, 2 * (prompt + n * each))
+    assert found.ram.prompts_bytes < wanted + 2**20
+    limit = gibibytes * GIB * (1 - MARGIN)
+    if found.ram.prompts_bytes >= wanted and 1 < n < 32:
+        more = each * n_parallel + min(8 * GIB, 2 * (prompt + (n + 1) * each) + 2**20) - wanted
+        assert found.ram.needed_bytes + more > limit
+
+
+def test_a_model_that_can_go_back_keeps_prompts_alone() -> None:
+    """Llama 3.1 8B at 8,192 tokens beside a card: two copies of its cache of 1 GiB, and 12 bytes
+    more for each token.
+    """
+    known = next(m for m in known_models() if m.id == "llama-3.1-8b-instruct")
+    tensors = tuple(
+        loaded(Metadata(known.id, known.metadata()), header_tensors(known.tensors(), "Q4_0"))
+    )
+    settings = ContextSettings(n_ctx=8192)
+    asked = Task(load=load_of(tensors, 32), shape=known.shape, settings=settings)
+    found, settings = planned(asked, parse_hardware("RTX 3090 + 64GB RAM"))
+    assert (settings.n_checkpoints, settings.cache_ram_mib) == (None, 2049)
+    assert [s.prompts_bytes for s in found.shares] == [0]
+    assert found.ram.prompts_bytes == 2049 * 2**20
+    assert found.layout.server_flags(settings)[-4:-2] == ["--cache-ram", "2049"]
+    _, alone = planned(asked, parse_hardware("RTX 3090"))
+    assert alone.cache_ram_mib == 0
+
+
+def test_prompts_are_told() -> None:
+    """Where the RAM is known."""
+    kept = Growth(
+        n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, prompts_bytes=GIB, requests_bytes=0,
+        judged=True,
+    )  # fmt: skip
+    assert "up to 1.0 GiB" in (kept.of_prompts() or "")
+    assert "read again" in (replace(kept, prompts_bytes=0).of_prompts() or "")
+    assert replace(kept, judged=False).of_prompts() is None
+    assert kept.total_bytes == GIB
 
 
 def test_models_that_make_none_say_nothing() -> None:
     """Nobody is told of what does not concern him."""
     assert (
         Growth(
-            n_checkpoints=1, checkpoint_bytes=0, n_parallel=1, prompts_bytes=0, requests_bytes=0, judged=True
+            n_checkpoints=1,
+            checkpoint_bytes=0,
+            n_parallel=1,
+            prompts_bytes=0,
+            requests_bytes=0,
+            judged=True,
         ).sentence()
         is None
     )

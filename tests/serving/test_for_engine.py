@@ -120,3 +120,59 @@ def test_a_form_of_messages_is_refused(more: dict[str, Any]) -> None:
     """The engine drops it in silence, and has no other word for it there."""
     with pytest.raises(Unreadable, match="/v1/responses"):
         sent(MESSAGES, {"messages": [TURN], "max_tokens": 1, **more})
+
+
+def test_functions_of_a_group_are_shown_one_by_one() -> None:
+    """With what the group says of itself before the first; earlier calls have the same names, and
+    the call of a function by itself keeps its own.
+    """
+    group = {
+        "type": "namespace",
+        "name": "mcp__w",
+        "description": "Weather.",
+        "tools": IN_RESPONSES,
+    }
+    call = {"type": "function_call", "name": "sky", "arguments": "{}", "call_id": "1"}
+    got = sent(
+        RESPONSES,
+        {"input": [TURN, call | {"namespace": "mcp__w"}, call], "tools": [IN_RESPONSES[0], group]},
+    )
+    told = {tool["name"]: tool.get("description") for tool in got["tools"]}
+    assert told == {"sky": None, "mcp__w__sky": "Weather.", "mcp__w__sea": None}
+    assert got["input"][1] == call | {"name": "mcp__w__sky"}
+    assert got["input"][2] == call
+
+
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        ({"name": "w"}, r"tools\[1\].tools"),
+        ({"name": "w", "tools": [5]}, r"tools\[1\].tools"),
+        ({"tools": IN_RESPONSES}, r"tools\[1\].name"),
+        ({"name": "w", "tools": IN_RESPONSES}, "'w__sky' is a function, and one of a group"),
+    ],
+)
+def test_a_group_that_is_none_is_refused(group: dict[str, Any], reason: str) -> None:
+    """And one with whose function another one would be confused."""
+    tools = [{"type": "function", "name": "w__sky"}, {"type": "namespace", **group}]
+    with pytest.raises(Unreadable, match=reason):
+        sent(RESPONSES, {"input": "Hello", "tools": tools})
+
+
+def test_results_of_tools_stand_before_the_text_of_their_turn() -> None:
+    """So that nothing comes between a call and its result; a turn of one kind stays as it is."""
+    text, seen = {"type": "text", "text": "Go on."}, {"type": "tool_result", "tool_use_id": "1"}
+    mixed = {"role": "user", "content": [text, seen, text]}
+    got = sent(MESSAGES, {"messages": [TURN, mixed], "max_tokens": 1})
+    parts = [[seen], [text, text]]
+    assert got["messages"] == [TURN, *(mixed | {"content": part} for part in parts)]
+    alone = {"messages": [{"role": "user", "content": [seen]}], "max_tokens": 1}
+    assert sent(MESSAGES, alone) == alone
+
+
+def test_an_effort_goes_by_the_template_s_name() -> None:
+    """Beside what else is for the template."""
+    asked = {"messages": [TURN], "max_tokens": 1, "output_config": {"effort": "low"}}
+    assert sent(MESSAGES, asked)["chat_template_kwargs"] == {"reasoning_effort": "low"}
+    quick = sent(MESSAGES, asked | {"thinking": {"type": "disabled"}})
+    assert quick["chat_template_kwargs"] == {"enable_thinking": False, "reasoning_effort": "low"}

@@ -22,7 +22,14 @@ def event(kind: str, **fields: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
-def rewritten(answer: bytes, asked: dict[str, Any], *, at_a_time: int, is_stream: bool) -> bytes:
+def rewritten(
+    answer: bytes,
+    asked: dict[str, Any],
+    *,
+    at_a_time: int,
+    is_stream: bool,
+    is_ungrouped: bool = True,
+) -> bytes:
     """What a client gets of `answer`, which comes in pieces of so many bytes."""
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -30,7 +37,8 @@ def rewritten(answer: bytes, asked: dict[str, Any], *, at_a_time: int, is_stream
             yield answer[at : at + at_a_time]
 
     async def joined() -> bytes:
-        events = ResponseEvents(json.dumps(asked).encode(), n_ctx=100)
+        body = json.dumps(asked).encode()
+        events = ResponseEvents(body, n_ctx=100, is_ungrouped=is_ungrouped)
         return b"".join([p async for p in events.rewritten(pieces(), is_stream=is_stream)])
 
     return asyncio.run(joined())
@@ -93,3 +101,26 @@ def test_what_an_engine_writes_already_stays() -> None:
         assert rewritten(other, {}, at_a_time=4, is_stream=True) == other
     for body in (b'{"error":{"code":500}}', b"not JSON", b"[]"):
         assert rewritten(body, {}, at_a_time=4, is_stream=False) == body
+
+
+def test_a_call_names_the_group_of_its_function() -> None:
+    """In every event that has the call, and in a whole answer; from another engine than
+    llama.cpp's, whose groups were not taken apart, a function of that name is one.
+    """
+    sky, group = {"type": "function", "name": "sky"}, {"type": "namespace", "name": "mcp__w"}
+    tools = [{**group, "tools": [sky]}, sky]
+    shown, alone = {**CALL, "name": "mcp__w__sky"}, {**CALL, "name": "sky"}
+    done = response(5, 1) | {"output": [shown, alone]}
+    events = streamed(
+        event("response.output_item.added", item=shown)
+        + event("response.output_item.done", item=shown)
+        + event("response.completed", response=done),
+        tools=tools,
+    )
+    calls = [events[0]["item"], events[1]["item"], *events[2]["response"]["output"]]
+    named = [(call.get("namespace"), call["name"]) for call in calls]
+    assert named == [("mcp__w", "sky")] * 3 + [(None, "sky")]
+    for is_ungrouped, names in ((True, ["sky", "sky"]), (False, ["mcp__w__sky", "sky"])):
+        body, asked = json.dumps(done).encode(), {"tools": tools}
+        whole = rewritten(body, asked, at_a_time=9, is_stream=False, is_ungrouped=is_ungrouped)
+        assert [call["name"] for call in json.loads(whole)["output"]] == names

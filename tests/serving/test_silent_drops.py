@@ -8,7 +8,7 @@ import pytest
 from test_backends import Serve, StandIns, serve, stand_ins  # noqa: F401 - fixtures
 
 from hakaru.serving.intake import Refused
-from hakaru.serving.silent_drops import HEADER, left_out
+from hakaru.serving.silent_drops import HEADER, effort_in, left_out
 
 CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
@@ -78,12 +78,12 @@ def test_what_changes_nothing_goes_through(path: str, more: dict[str, Any]) -> N
 
 
 def test_built_in_tools_beside_functions_are_told() -> None:
-    """Codex sends such a list by default; without the functions nothing would be left of it."""
-    assert out(RESPONSES, tools=[SKY, AGENTS, SEARCH, SEARCH, PATCH]) == (
-        "namespace",
-        "web_search",
-        "custom",
-    )
+    """Codex sends such a list by default; without the functions nothing would be left of it. The
+    functions of a group are shown.
+    """
+    assert out(RESPONSES, tools=[SKY, SEARCH, SEARCH, PATCH]) == ("web_search", "custom")
+    assert out(RESPONSES, tools=[AGENTS, SEARCH]) == ("web_search",)
+    assert out(RESPONSES, tools=[AGENTS | {"tools": [SKY, PATCH]}]) == ("custom",)
     search = {"type": "web_search_20250305", "name": "web_search"}
     own = {"name": "sky", "input_schema": {}}
     assert out(MESSAGES, tools=[own, search]) == ("web_search_20250305",)
@@ -116,3 +116,20 @@ def test_an_answer_says_which_tools_were_left_out(
         asked = {"model": "smol", "input": "Hello", "previous_response_id": "resp_1"}
         answer = httpx.post(f"{serving.url}/responses", json=asked, timeout=20)
         assert answer.status_code == (400 if told else 200)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "field"),
+    [
+        (CHAT, {"reasoning_effort": "low"}, "reasoning_effort"),
+        (CHAT, {"reasoning_effort": "none"}, None),
+        (RESPONSES, {"reasoning": {"effort": "high"}}, "reasoning.effort"),
+        (RESPONSES, {"reasoning": {"effort": None}}, None),
+        (MESSAGES, {"output_config": {"effort": "max"}}, "output_config.effort"),
+        (MESSAGES, {}, None),
+        (COMPLETIONS, {"reasoning_effort": "low"}, None),
+    ],
+)
+def test_where_an_effort_is_asked_for(path: str, asked: dict[str, Any], field: str | None) -> None:
+    """It is told where the template does not read it."""
+    assert effort_in(path, json.dumps(RIGHT[path] | asked).encode()) == field

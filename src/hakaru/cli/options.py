@@ -47,9 +47,7 @@ class ServedContextOptions(ContextOptions):
     def as_context(self) -> Context:
         """The options by the names of fields."""
         context = super().as_context()
-        return (
-            context if self.cache_ram is None else {**context, "cache_ram_mib": self.cache_ram}
-        )
+        return context if self.cache_ram is None else {**context, "cache_ram_mib": self.cache_ram}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,11 +39,10 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     params.cache_type_k = xllamacpp.ggml_type(request["type_k"])
     params.cache_type_v = xllamacpp.ggml_type(request["type_v"])
-    params.cache_ram_mib, params.cache_idle_slots = request["cache_ram_mib"], False
-    params.slot_prompt_similarity = SIMILARITY
+    params.cache_ram_mib, params.slot_prompt_similarity = request["cache_ram_mib"], SIMILARITY
     params.n_ctx_checkpoints = request["n_checkpoints"]
-    params.fit_params, params.endpoint_metrics = False, True
-    params.warmup = request.get("warms_up", True)
+    params.fit_params = params.cache_idle_slots = False
+    params.endpoint_metrics, params.warmup = True, request.get("warms_up", True)
     if "n_gpu_layers" in request:
         params.n_gpu_layers = request["n_gpu_layers"]
         if split := [float(n) for n in request["tensor_split"]]:

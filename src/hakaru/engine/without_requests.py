@@ -13,7 +13,7 @@ _STAMP: Final = r"(?:[\d.]+ [A-Z] )?"
 _KEPT: Final = re.compile(
     rf"{_STAMP}(?:"
     r"slot +\S+: id +-?\d+ \| (?!.*['\"])"  # the work of one slot
-    r"|srv +(?:update_slots|log_server_r\w*|stop\w*|load_model): "
+    r"|srv +(?:update_slots|log_server_r\w*|stop\w*|load_model|prompt_save): "
     r"|(?!.*grammar)(?:ggml|gguf|llama|llm|cuda|CUDA|metal|vulkan|kv|graph)[\w:]*(?: error)?: "
     r"|(?:init_batch|decode|find_slot|process_ubatch): "
     r"|/?[\w./+-]+\.(?:c|cc|cpp|cu|cuh|h|hpp|m|mm|metal|comp):\d+: "  # a failed assertion

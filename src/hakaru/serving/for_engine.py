@@ -4,21 +4,27 @@
   takes such a choice for "auto".
 - `"tool_choice": {"type": "none"}` of Anthropic's: no tool is shown. The engine shows them all.
 - The form of an answer to `/v1/responses` (`text.format`): the engine has it as `response_format`.
+- Groups of functions in a request to `/v1/responses` (`grouped_tools`).
 - A turn of `/v1/responses` without `type`, which OpenAI's reference allows: it is a message.
 - A thought that comes back to `/v1/responses` without its text: its summary stands for it, and
   without one it goes. The engine refuses the whole request.
 - `"thinking": {"type": "disabled"}` of Anthropic's, by the name that templates have for it.
+- `output_config.effort` of Anthropic's, by the name that templates have for it.
+- Text in a turn of Anthropic's with the results of tools: it comes behind them, as Anthropic
+  demands; the engine puts it before them, between a call and its result.
 - A tool that only Anthropic's own service can run: it goes. The engine shows it to the model as one
   that takes nothing, and no client can run the call.
 
 Source: llama.cpp, tools/server/server-chat.cpp and server-common.cpp.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from hakaru.serving import request_schemas as schemas
+from hakaru.serving.grouped_tools import ungroup
 from hakaru.serving.request_schemas import JsonObject, Unreadable
 
 
@@ -32,19 +38,50 @@ def for_engine(request: schemas.Request, body: bytes) -> bytes:
     has_types = isinstance(request, schemas.CountTokens) and any(
         tool.type for tool in request.tools or ()
     )
-    if not (isinstance(choice, dict) or is_response or is_quick or has_types):
+    effort = _effort(request)
+    is_mixed = isinstance(request, schemas.CountTokens) and any(map(_is_mixed, request.messages))
+    if not any((isinstance(choice, dict), is_response, is_quick, has_types, effort, is_mixed)):
         return body
     asked = schemas.whole(body)
+    if is_response:
+        ungroup(asked)
     if has_types:
         asked["tools"] = [tool for tool in asked["tools"] if not is_built_in(tool)]
-    if is_quick:
-        asked["chat_template_kwargs"] = {"enable_thinking": False}
+    if is_quick or effort:
+        asked["chat_template_kwargs"] = (
+            (asked.get("chat_template_kwargs") or {})
+            | ({"enable_thinking": False} if is_quick else {})
+            | ({"reasoning_effort": effort} if effort else {})
+        )
+    if is_mixed:
+        asked["messages"] = [turn for m in asked["messages"] for turn in _results_first(m)]
     if isinstance(choice, dict):
         _choose(asked, choice)
     if is_response:
         _write_items(asked)
         _set_format(asked)
     return msgspec.json.encode(asked)
+
+
+def _effort(request: schemas.Request) -> str | None:
+    config = request.output_config if isinstance(request, schemas.Messages) else None
+    return config.effort if config else None
+
+
+def _is_mixed(message: schemas.AnthropicMessage) -> bool:
+    """Whether a turn has results of tools, and more."""
+    blocks = message.content if isinstance(message.content, list) else []
+    return len({block.type == "tool_result" for block in blocks}) > 1
+
+
+def _results_first(message: JsonObject) -> Iterator[JsonObject]:
+    """The turn as two if it has results of tools and more: the results, and then the rest."""
+    if not isinstance(message["content"], list):
+        yield message
+        return
+    for is_result in (True, False):
+        if blocks := [b for b in message["content"] if (b["type"] == "tool_result") == is_result]:
+            yield message | {"content": blocks}
 
 
 def is_built_in(tool: JsonObject) -> bool:

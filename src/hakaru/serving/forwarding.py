@@ -21,7 +21,7 @@ from hakaru.serving.in_flight import Full, InFlight, Visit
 from hakaru.serving.intake import Intake, Refused
 from hakaru.serving.limits import Limits
 from hakaru.serving.refusals import error_event, error_response
-from hakaru.serving.silent_drops import HEADER, left_out
+from hakaru.serving.silent_drops import HEADER, effort_in, left_out
 from hakaru.serving.upstream_errors import Translate, of_engine, status_in
 
 HELD_S: Final = 10.0
@@ -162,6 +162,14 @@ class Forwarding(Generic[U]):
             raise Refused(self._no_answer(error)) from error
         return models
 
+    async def _left_out(self, client: EngineClient, path: str, sent: bytes) -> tuple[str, ...]:
+        """What llama.cpp leaves out of the request. Raises Refused."""
+        missing = left_out(path, sent)
+        effort = effort_in(path, sent)
+        if effort and not await self._intake.template_can("supports_reasoning_effort", client):
+            return (*missing, effort)
+        return missing
+
     def _no_answer(self, error: Exception) -> Response:
         return error_response(503, *self.upstream.broken_off(str(error)))
 
@@ -196,7 +204,7 @@ class Forwarding(Generic[U]):
         n_ctx, name = self._intake.limits.n_ctx, self.upstream.llama_cpp_model
         sent = body
         async with self._intake.admitted(client, path, sent, is_llama_cpp=bool(name)) as body:
-            missing = left_out(path, sent) if name else ()
+            missing = await self._left_out(client, path, sent) if name else ()
             if works:
                 _take_place(visit)
             # the head of an answer to HEAD would promise a body that does not come
@@ -210,7 +218,7 @@ class Forwarding(Generic[U]):
         if answer.first.startswith(FAILED_AT_ONCE):
             event = (await answer.body()).partition(b"\n")[0].removeprefix(b"data: ")
             return self._translate(status_in(event), event, answer.headers)
-        pieces = _pieces_of(answer, client, path, body, n_ctx, name)
+        pieces = _pieces_of(answer, client, path, (sent, body), n_ctx, name)
         relayed = Relayed(answer, pieces, self.upstream, visit)
         if missing:
             relayed.headers[HEADER] = ", ".join(missing)
@@ -221,16 +229,17 @@ def _pieces_of(
     answer: Answer,
     client: EngineClient,
     path: str,
-    body: bytes,
+    bodies: tuple[bytes, bytes],
     n_ctx: int | None,
     name: str | None,
 ) -> AsyncIterator[bytes]:
-    """What a client gets of `answer` to a request with this `body`. `name` is that of a model of
-    llama.cpp's.
+    """What a client gets of `answer` to a request with these `bodies`: as it came, and as the
+    engine got it. `name` is that of a model of llama.cpp's.
     """
+    sent, body = bodies
     is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
     if path == response_events.PATH:
-        events = response_events.ResponseEvents(body, n_ctx)
+        events = response_events.ResponseEvents(sent, n_ctx, is_ungrouped=bool(name))
         return events.rewritten(answer.pieces(), is_stream=is_stream)
     if path == message_start.PATH and is_stream and name:
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -51,7 +51,7 @@ class Intake:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._tools: bool | None = None  # whether the template shows them; None: not asked yet
+        self._caps: dict[str, Any] | None = None  # of the template; None: not asked yet
         self._odd_turns: bool | None = None  # whether it takes them
         self._reading, self._tokenizing = Turnstile(2 * limits.max_body), Turnstile(limits.at_once)
 
@@ -99,8 +99,8 @@ class Intake:
             yield body
             return
         request, body = await _request(path, body, is_llama_cpp=is_llama_cpp)
-        if schemas.has_tools(request) and not await self._shows_tools(client):
-            raise _without_tools()
+        if schemas.has_tools(request) and not await self.template_can("supports_tools", client):
+            raise _without_tools()  # the engine would drop them, in silence
         if is_llama_cpp and has_odd_turns(request) and not await self._takes_odd_turns(client):
             try:
                 body = with_strict_turns(request, body)
@@ -118,14 +118,12 @@ class Intake:
             )
             yield body
 
-    async def _shows_tools(self, client: EngineClient) -> bool:
-        """Whether the chat template shows tools to the model; the engine drops them otherwise, in
-        silence. An engine that does not tell is trusted.
-        """
-        if self._tools is None:
+    async def template_can(self, what: str, client: EngineClient) -> bool:
+        """Whether the engine says `what` of the template; one that does not tell is trusted."""
+        if self._caps is None:
             props = await client.told("/props") or {}
-            self._tools = props.get("chat_template_caps", {}).get("supports_tools") is not False
-        return self._tools
+            self._caps = props.get("chat_template_caps", {})
+        return self._caps.get(what) is not False
 
     async def _takes_odd_turns(self, client: EngineClient) -> bool:
         """Whether the chat template takes system turns anywhere, and users' in a row."""

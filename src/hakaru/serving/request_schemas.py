@@ -243,6 +243,7 @@ class OutputConfig(Struct):
     """What an answer of `/v1/messages` keeps to."""
 
     format: JsonObject | None = None
+    effort: str | None = None
 
     def __post_init__(self) -> None:
         refuse_form(self.format)

@@ -1,5 +1,6 @@
 """What OpenAI's clients need of `/v1/responses` and the engine leaves out: the events of a stream
-are numbered and name the item that they belong to, and an answer that was cut says so.
+are numbered and name the item that they belong to, an answer that was cut says so, and a call names
+the group of its function.
 
 llama.cpp's server says `completed` of every answer, and does not tell why it ended. An answer that
 used up its tokens, or the context, is called `incomplete` here; that is wrong for one that ended by
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from hakaru.serving.grouped_tools import origins, regroup
+
 PATH: Final = "/v1/responses"
 _DATA: Final = b"data: "
 _OF_CONTENT: Final = ("response.content_part.", "response.output_text.", "response.reasoning_text.")
@@ -19,12 +22,15 @@ _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder()
 
 
 class ResponseEvents:
-    """Rewrites one answer to a request with this `body`, where a conversation has `n_ctx` tokens
-    of context (None: that is not known). What stands there already is left as it is.
+    """Rewrites one answer to a request with this `body`, as the client sent it, where a
+    conversation has `n_ctx` tokens of context (None: that is not known). What stands there already
+    is left as it is; the calls of functions whose groups were taken apart (`is_ungrouped`) are put
+    together again.
     """
 
-    def __init__(self, body: bytes, n_ctx: int | None) -> None:
+    def __init__(self, body: bytes, n_ctx: int | None, *, is_ungrouped: bool = False) -> None:
         asked: dict[str, Any] = _decoder.decode(body)
+        self._origins = origins(asked.get("tools") or []) if is_ungrouped else {}
         self._limit, self._n_ctx = asked.get("max_output_tokens"), n_ctx
         self._n_events = 0
         self._items: dict[str, int] = {}  # where each item stands in the output, by its id
@@ -68,6 +74,8 @@ class ResponseEvents:
         self._n_events += 1
         if item := event.get("item_id") or event.get("item", {}).get("id"):
             event.setdefault("output_index", self._items.setdefault(item, len(self._items)))
+        if isinstance(called := event.get("item"), dict):
+            regroup(called, self._origins)
         if kind.startswith(_OF_CONTENT):
             event.setdefault("content_index", 0)
         if kind.startswith("response.output_text."):
@@ -80,6 +88,8 @@ class ResponseEvents:
     def _ended(self, response: dict[str, Any]) -> dict[str, Any]:
         """`response`, which says that it was cut where it was."""
         usage = response.get("usage") or {}
+        for item in response.get("output", ()):
+            regroup(item, self._origins)
         n, total = usage.get("output_tokens", 0), usage.get("total_tokens", 0)
         is_full = self._n_ctx is not None and total >= self._n_ctx
         is_cut = (self._limit is not None and n >= self._limit) or is_full

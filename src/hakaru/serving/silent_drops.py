@@ -12,11 +12,20 @@ from typing import Any, Final
 
 from hakaru.serving import request_schemas as schemas
 from hakaru.serving.for_engine import is_built_in
+from hakaru.serving.grouped_tools import members
 from hakaru.serving.intake import Refused, refused_as
 from hakaru.serving.refusals import error_response
 
 HEADER: Final = "hakaru-left-out"
-"""Of an answer: the built-in tools that the model was not shown."""
+"""Of an answer: the built-in tools that the model was not shown, and the effort that was asked for
+where its chat template does not read one.
+"""
+EFFORT: Final[dict[type[schemas.Request], tuple[str, ...]]] = {
+    schemas.ChatCompletion: ("reasoning_effort",),
+    schemas.Responses: ("reasoning", "effort"),
+    schemas.Messages: ("output_config", "effort"),
+}
+"""By what is asked, where the effort stands."""
 _KEEPS_NOTHING: Final = "this server keeps no conversations; send all turns as the input"
 LOST: Final[dict[type[schemas.Request], dict[str, str]]] = {
     schemas.ChatCompletion: {
@@ -77,7 +86,18 @@ def left_out(path: str, body: bytes) -> tuple[str, ...]:
                 if block["type"] not in READ:
                     reason = f"a {block['type']} is not shown to the model; send its text"
                     raise _refused(where, reason)
-    return _built_in(asked.get("tools") or [])
+    return _built_in(list(members(asked.get("tools") or [])))
+
+
+def effort_in(path: str, body: bytes) -> str | None:
+    """The field of `body`, a right request to `path`, that asks for an effort; None if none does.
+    `none` is another matter: the engine switches thinking off.
+    """
+    names = EFFORT.get(schemas.SCHEMAS[path]) if path in schemas.SCHEMAS else None
+    value: Any = schemas.whole(body) if names and b"effort" in body else None
+    for name in names or ():
+        value = value.get(name) if isinstance(value, dict) else None
+    return ".".join(names) if names and value not in (None, "", "none") else None
 
 
 def _built_in(tools: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ cluster, before servers elsewhere, and as a service, which is printed. What all 
 from dataclasses import dataclass
 from pathlib import Path
 
-from hakaru.cli.options import BackendOptions, ContextOptions, HandOptions, ServingOptions
+from hakaru.cli.options import BackendOptions, HandOptions, ServedContextOptions, ServingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(ContextOptions, HandOptions, ServingOptions, BackendOptions):
+class ServeOptions(ServedContextOptions, HandOptions, ServingOptions, BackendOptions):
     """`hakaru serve`."""
 
     models: tuple[str, ...]
