@@ -162,14 +162,6 @@ class Forwarding(Generic[U]):
             raise Refused(self._no_answer(error)) from error
         return models
 
-    async def _left_out(self, client: EngineClient, path: str, sent: bytes) -> tuple[str, ...]:
-        """What llama.cpp leaves out of the request. Raises Refused."""
-        missing = left_out(path, sent)
-        effort = effort_in(path, sent)
-        if effort and not await self._intake.template_can("supports_reasoning_effort", client):
-            return (*missing, effort)
-        return missing
-
     def _no_answer(self, error: Exception) -> Response:
         return error_response(503, *self.upstream.broken_off(str(error)))
 
@@ -204,7 +196,7 @@ class Forwarding(Generic[U]):
         n_ctx, name = self._intake.limits.n_ctx, self.upstream.llama_cpp_model
         sent = body
         async with self._intake.admitted(client, path, sent, is_llama_cpp=bool(name)) as body:
-            missing = await self._left_out(client, path, sent) if name else ()
+            missing = await _left_out(self._intake, client, path, sent) if name else ()
             if works:
                 _take_place(visit)
             # the head of an answer to HEAD would promise a body that does not come
@@ -223,6 +215,17 @@ class Forwarding(Generic[U]):
         if missing:
             relayed.headers[HEADER] = ", ".join(missing)
         return relayed
+
+
+async def _left_out(
+    intake: Intake, client: EngineClient, path: str, sent: bytes
+) -> tuple[str, ...]:
+    """What llama.cpp's server behind `client` leaves out of the request. Raises Refused."""
+    missing = left_out(path, sent)
+    effort = effort_in(path, sent)
+    if effort and not await intake.template_can("supports_reasoning_effort", client):
+        return (*missing, effort)
+    return missing
 
 
 def _pieces_of(
