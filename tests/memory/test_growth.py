@@ -327,7 +327,7 @@ def test_conversations_that_come_back_are_not_read_again(tmp_path: Path) -> None
     """
     metadata = tiny_hyperparameters("llama", block_count=48)
     model = read_model(write_tiny(tmp_path / "m.gguf", metadata, vocabulary=True))
-    settings = filled(model.shape, ContextSettings(n_ctx=1024, n_checkpoints=2), 2**40)
+    settings = filled(model.shape, ContextSettings(n_ctx=512, n_checkpoints=2), 2**40)
     loaded = compute_footprint(model.shape, model.loaded, settings)
     assert loaded and settings.cache_ram_bytes > loaded.total_bytes / 10  # else this could not fail
     lines = list[str]()
@@ -335,7 +335,7 @@ def test_conversations_that_come_back_are_not_read_again(tmp_path: Path) -> None
         with server.client() as client:
             for turn in range(1, 6):
                 for which in range(3 if turn < 3 else 2):
-                    prompt = [5 + which] * 40 + [50 + i % 100 for i in range(700 + 20 * turn)]
+                    prompt = [5 + which] * 40 + [50 + i % 100 for i in range(300 + 20 * turn)]
                     asked = {"prompt": prompt, "n_predict": 2}
                     answer = client.post("/completion", json=asked).raise_for_status().json()
                     if turn > 3:
