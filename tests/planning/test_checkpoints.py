@@ -36,7 +36,7 @@ def task(**settings: Any) -> Task:
     return Task(
         load=load_of(TENSORS, GEMMA.shape.n_layer),
         shape=GEMMA.shape,
-        settings=ContextSettings(n_ctx=8192, **settings),
+        settings=ContextSettings(n_ctx=8192, keeps_prompts=True, **settings),
     )
 
 
@@ -205,7 +205,7 @@ def test_a_model_that_can_go_back_keeps_prompts_alone() -> None:
     tensors = tuple(
         loaded(Metadata(known.id, known.metadata()), header_tensors(known.tensors(), "Q4_0"))
     )
-    settings = ContextSettings(n_ctx=8192)
+    settings = ContextSettings(n_ctx=8192, keeps_prompts=True)
     asked = Task(load=load_of(tensors, 32), shape=known.shape, settings=settings)
     found, settings = planned(asked, parse_hardware("RTX 3090 + 64GB RAM"))
     assert (settings.n_checkpoints, settings.cache_ram_mib) == (None, 2049)

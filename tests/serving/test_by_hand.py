@@ -81,7 +81,8 @@ def test_what_has_no_room_beside_the_model_is_refused(
     by_hand = ByHand(draft=files[name]) if name == "draft" else ByHand(mmproj=files[name])
     what = to_serve(files["model"], None, room, by_hand=by_hand, n_ctx=512)
     alone = to_serve(files["model"], None, room, n_ctx=512)
-    needed, least = (plan_to_load(*w, room)[0].total_bytes for w in (what, alone))
+    plans = [plan_to_load(*w, room)[0] for w in (what, alone)]
+    needed, least = (plan.total_bytes - plan.growth.prompts_bytes for plan in plans)
     assert needed > least
     with pytest.raises(NothingLoaded):
         plan_to_load(*what, session_with(available_bytes=(needed + least) // 2))

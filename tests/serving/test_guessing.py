@@ -77,10 +77,11 @@ def test_its_memory_is_in_the_plan_and_without_room_it_is_left_out(
     with_draft, mode = plan_to_load(model, SETTINGS, Mode(speculation=way), room)
     alone, _ = plan_to_load(model, SETTINGS, Mode(), room)
     assert mode.speculation == way
-    more = with_draft.total_bytes - alone.total_bytes
+    with_it, without = (fit.total_bytes - fit.growth.prompts_bytes for fit in (with_draft, alone))
+    more = with_it - without
     assert more >= draft.weights_bytes
     assert [extra.name for extra in with_draft.extras] == [draft.name]
-    between = (alone.total_bytes + with_draft.total_bytes) // 2
+    between = (with_it + without) // 2  # prompts take what is left
     narrow = session_with(available_bytes=between, told=told)
     tight, mode = plan_to_load(model, SETTINGS, Mode(speculation=way), narrow)
     assert mode.speculation is None

@@ -182,7 +182,8 @@ def cache_ram_option(function: F) -> F:
         "--cache-ram",
         type=click.IntRange(min=0),
         metavar="MIB",
-        help="RAM for prompts whose slot another one took.  [default: as has room; at most 8192]",
+        help="RAM for prompts whose slot another one took.  [default: for a server half of what is "
+        "left, at most 8192]",
     )(function)
 
 

@@ -45,6 +45,8 @@ PROMPTS_KEPT: Final = 2
 """Conversations for which the RAM is planned. One alone would be lost: when it comes back, the one
 that took its slot is copied before it is read, and the oldest copy makes room.
 """
+PART_FOR_PROMPTS: Final = 0.5
+"""Of the memory that is left behind everything else: other programs need some, too."""
 REQUEST_BYTES: Final = 64 * 2**20
 """What all bodies of requests that are read at the same time may take in the engine: their text,
 the parsed JSON, the tokens. Assumed; the gateway lets no more bodies in than fit.
@@ -200,8 +202,9 @@ def filled(
         )
     if settings.cache_ram_mib is None:
         spare_bytes -= checkpoints_bytes(shape, settings, copied_bytes)
+        spare_bytes *= PART_FOR_PROMPTS if settings.keeps_prompts else 0
         mib = most_cache_ram_mib(shape, settings, spare_bytes, copied_bytes)
-        settings = replace(settings, cache_ram_mib=mib)
+        settings = replace(settings, cache_ram_mib=mib, keeps_prompts=False)  # it is said now
     return settings
 
 
@@ -213,7 +216,8 @@ def _beside_prompts(
     """
     checkpoint = checkpoint_bytes(shape, settings)
     prompt = prompt_bytes(shape, settings, settings.tokens_each)
-    if not checkpoint or prompt is None or settings.cache_ram_mib is not None:
+    has_prompts = settings.keeps_prompts and settings.cache_ram_mib is None
+    if not checkpoint or prompt is None or not has_prompts:
         return 0
     checkpoint += copied_bytes
     prompts = PROMPTS_KEPT * (prompt + copied_bytes) + 2**20  # rounded up to a MiB

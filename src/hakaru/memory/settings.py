@@ -43,6 +43,10 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
     """Context checkpoints per conversation (memory/growth.py); None: LEAST_CHECKPOINTS."""
     cache_ram_mib: int | None = None
     """RAM for prompts that no slot holds any more (memory/growth.py), in MiB; None: 0."""
+    keeps_prompts: bool = False
+    """Whether a plan gives such prompts the RAM that has room, where `cache_ram_mib` is None: for a
+    server of one model.
+    """
 
     def __post_init__(self) -> None:
         for name, value, high in (
@@ -123,7 +127,8 @@ class ContextSettings(Struct, frozen=True, kw_only=True):
         """The settings in the ledger and in evidence. A change of a single byte here changes the
         keys of the ledger.
 
-        Left out: `n_checkpoints` and `cache_ram_mib`, on which no figure in the ledger depends.
+        Left out: `n_checkpoints`, `cache_ram_mib` and `keeps_prompts`, on which no figure in the
+        ledger depends.
         """
         return {
             "n_ctx": self.n_ctx, "n_ubatch": self.n_ubatch, "type_k": self.type_k,

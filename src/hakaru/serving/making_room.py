@@ -48,7 +48,10 @@ def planned(
         gone = tuple(idle[:n])
         try:
             fit, mode = plan_to_load(
-                *what, as_if_gone(session, gone), memory=left(memory, set(loaded) - set(gone))
+                *what,
+                as_if_gone(session, gone),
+                memory=left(memory, set(loaded) - set(gone)),
+                is_alone=False,
             )
         except NothingLoaded as error:
             reason = error

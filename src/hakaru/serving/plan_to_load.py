@@ -21,11 +21,13 @@ def plan_to_load(
     *,
     memory: str | int | None = None,
     warns_of_idle_gpu: bool = False,
+    is_alone: bool = True,
 ) -> tuple[Fit, Mode]:
     """The plan by which the model is loaded, and how it is run: without guesses ahead, of which a
-    note tells, where what guesses does not fit beside the model and no person named it. Raises
-    NothingLoaded.
+    note tells, where what guesses does not fit beside the model and no person named it. Prompts
+    are kept in RAM where it `is_alone`: others would need that memory. Raises NothingLoaded.
     """
+    settings = replace(settings, keeps_prompts=is_alone and mode.gives == "text")
     plan = partial(
         fit_to_load, model, settings, session, memory=memory, warns_of_idle_gpu=warns_of_idle_gpu
     )

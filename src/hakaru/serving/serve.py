@@ -99,8 +99,7 @@ def to_serve(
     mode = replace(mode, alias=name, private=isolated)
     settings = settings_for(whole, **context)
     if mode.gives != "text":  # a text is pooled in one piece
-        n_ubatch = max(settings.n_ubatch, settings.tokens_each)
-        settings = replace(settings, n_ubatch=n_ubatch, cache_ram_mib=0)  # no prompt goes on
+        settings = replace(settings, n_ubatch=max(settings.n_ubatch, settings.tokens_each))
     else:
         mode = replace(mode, speculation=speculation_for(session, whole, settings))
     return ToServe(whole, settings, by_hand.applied(mode, whole))

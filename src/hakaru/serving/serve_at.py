@@ -164,7 +164,8 @@ def serve_at(
             if (early := session.early) and not session.machine.devices:
                 if early.was_taken:
                     log.gateway("the engine was started before its plan, which asked for the same")
-                early.remember(loaded.supervisor.server, files, loaded.fit.total_bytes)
+                at_load = loaded.fit.total_bytes - loaded.fit.growth.prompts_bytes
+                early.remember(loaded.supervisor.server, files, at_load)
             yield serving
 
 

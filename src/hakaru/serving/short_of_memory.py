@@ -135,13 +135,14 @@ def _changes(before: Fit, after: Fit) -> Iterator[str]:
 
 
 def _place(fit: Fit) -> tuple[int, int]:
-    """Bytes that the plan needs where it is fullest, in RAM or on all accelerators, and bytes that
-    were free there.
+    """Bytes that the plan needs at the load where it is fullest, in RAM or on all accelerators, and
+    bytes that were free there. Prompts come later, and into what is left.
     """
     placement = fit.placement
     is_ram = placement.fullest.device == placement.ram.device
     shares = (placement.ram,) if is_ram else placement.shares
-    return sum(s.needed_bytes for s in shares), sum(s.device.usable_bytes for s in shares)
+    needed = sum(s.needed_bytes - s.prompts_bytes for s in shares)
+    return needed, sum(s.device.usable_bytes for s in shares)
 
 
 def _inputs(fit: Fit, settings: ContextSettings, session: Session) -> dict[str, Any]:
