@@ -66,13 +66,9 @@ class Growth(Struct, frozen=True, kw_only=True):
         return self.checkpoints_bytes + self.prompts_bytes + self.requests_bytes
 
     def of_prompts(self) -> str | None:
-        """The prompts in words; None where the RAM is not known."""
-        if not self.judged:
+        """The prompts in words; None where none are planned, or the RAM is not known."""
+        if not (self.judged and self.prompts_bytes):
             return None
-        if not self.prompts_bytes:
-            return say(
-                "Prompts in RAM: none; a conversation whose slot another one took is read again."
-            )
         return say(
             "Prompts in RAM: up to {bytes}; a conversation whose slot another one took comes back "
             "from there.",
