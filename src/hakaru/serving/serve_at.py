@@ -22,7 +22,7 @@ from msgspec.structs import asdict, replace
 from hakaru import trust
 from hakaru.engine.early import EarlyEngine
 from hakaru.engine.mode import Gives, Mode
-from hakaru.errors import EngineDied, Interrupted, MachineError
+from hakaru.errors import EngineDied, Interrupted, MachineError, system_reason
 from hakaru.evaluation.served import as_served, check_laid_out
 from hakaru.hardware.machine import Machine
 from hakaru.language import say
@@ -290,12 +290,16 @@ def in_thread(
     front: "Front", listener: socket.socket, ended: threading.Event, engines: "Engines"
 ) -> Iterator[None]:
     """A block in which `front` answers on `listener`; `ended` is set when it does no more. With the
-    block the engines end, too.
+    block the engines end, too. Raises MachineError at its end where the system kept `front` from
+    answering, such as without a file that it may open.
     """
+    refused: list[OSError] = []
 
     def answer() -> None:
         try:
             front.run(sockets=[listener])
+        except OSError as error:
+            refused.append(error)
         finally:
             ended.set()
 
@@ -311,6 +315,11 @@ def in_thread(
                     thread.join(ENDS_WITHIN_S)
             finally:
                 engines.stop()
+    if refused:
+        raise MachineError(
+            "nobody is answered any more ({reason}); mend that, and start again.",
+            reason=system_reason(refused[0]),
+        ) from refused[0]
 
 
 def started(supervisor: Supervisor, fit: Fit, machine: Machine, at: Address) -> Started:
