@@ -119,8 +119,9 @@ def test_never_more_than_the_budget_is_inside(visits: list[tuple[int, bool]]) ->
 
 @pytest.fixture(scope="module")
 def served(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The embedded model with 2,048 tokens."""
-    found = served_from(tmp_path_factory.mktemp("t"), embedded, "--context", "2048")
+    """The embedded model with 2,048 tokens, and no copies of prompts beside them."""
+    options = ("--context", "2048", "--cache-ram", "0")
+    found = served_from(tmp_path_factory.mktemp("t"), embedded, *options)
     yield found
     found.stop()
 
