@@ -1,11 +1,11 @@
 """How long a start of `hakaru serve` takes beside its engine alone, up to the first token.
 
-    python benchmarks/start.py [MODEL] [--rounds 9] [--cold]
+    python benchmarks/start.py [MODEL] [--rounds 9]
 
 In turn: the engine's own process, by the command that hakaru would give (`--dry-run --json`), once
 with llama.cpp's warm-up and once as hakaru starts it; `hakaru serve` the first time; and again,
-when it knows how the engine was started (docs/decisions/0057). With `--cold` (as root) nothing of
-the files is in memory before a start. The embedded model is taken without MODEL.
+when it knows how the engine was started (docs/decisions/0057). The embedded model is taken without
+MODEL.
 """
 
 import argparse
@@ -41,7 +41,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--cold", action="store_true", help="empty the page cache before a start")
     asked = parser.parse_args()
     model, machine = asked.model or embedded_model(), probe_machine()
     size = model.stat().st_size / 1e6
@@ -60,8 +59,6 @@ def main() -> None:
         found: dict[str, list[float]] = {name: [] for name in starts}
         for number in range(asked.rounds + 1):
             for name, start in starts.items():
-                if asked.cold:
-                    empty_page_cache()
                 took_s = start()
                 if number:  # the first round fills caches and the ledger
                     found[name].append(took_s)
@@ -134,12 +131,6 @@ def has_token(connected: Callable[[], socket.socket]) -> bool:
             return connection.recv(2**16).startswith(b"HTTP/1.1 200")
     except OSError:
         return False
-
-
-def empty_page_cache() -> None:
-    """Have the next program read its files from the disk."""
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 if __name__ == "__main__":

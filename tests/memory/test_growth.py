@@ -327,8 +327,8 @@ def test_conversations_that_come_back_are_not_read_again(tmp_path: Path) -> None
     """
     metadata = tiny_hyperparameters("llama", block_count=48)
     model = read_model(write_tiny(tmp_path / "m.gguf", metadata, vocabulary=True))
-    asked = ContextSettings(n_ctx=512, n_checkpoints=2, keeps_prompts=True)
-    settings = filled(model.shape, asked, 2**40)
+    two = ContextSettings(n_ctx=512, n_checkpoints=2, keeps_prompts=True)
+    settings = filled(model.shape, two, 2**40)
     loaded = compute_footprint(model.shape, model.loaded, settings)
     assert loaded and settings.cache_ram_bytes > loaded.total_bytes / 10  # else this could not fail
     lines = list[str]()
