@@ -74,8 +74,8 @@ class EarlyEngine:
     def begin(self) -> None:
         """Start the engine, if it was started for these words before and may be again."""
         with suppress(HakaruError, OSError):  # whoever makes the plan meets the same, and tells it
-            start, free = self._last(), memory()
-            if start is None or not _may_be(start, free):
+            start = self._last()
+            if start is None or not _may_be(start, free := memory()):
                 return
             self._folder = tempfile.TemporaryDirectory(prefix="engine-", dir=run_dir())
             self._socket = Path(self._folder.name) / "http.sock"

@@ -201,9 +201,11 @@ def filled(
             settings, n_checkpoints=n or most_checkpoints(shape, settings, spare, copied_bytes)
         )
     if settings.cache_ram_mib is None:
-        spare_bytes -= checkpoints_bytes(shape, settings, copied_bytes)
-        spare_bytes *= PART_FOR_PROMPTS if settings.keeps_prompts else 0
-        mib = most_cache_ram_mib(shape, settings, spare_bytes, copied_bytes)
+        mib = 0
+        if settings.keeps_prompts:  # `choose` makes thousands of plans without
+            spare_bytes -= checkpoints_bytes(shape, settings, copied_bytes)
+            spare_bytes *= PART_FOR_PROMPTS
+            mib = most_cache_ram_mib(shape, settings, spare_bytes, copied_bytes)
         settings = replace(settings, cache_ram_mib=mib, keeps_prompts=False)  # it is said now
     return settings
 
@@ -214,10 +216,11 @@ def _beside_prompts(
     """How many checkpoints per conversation go into `spare_bytes` beside all the prompts that are
     wanted, each with as many; 0 where that are fewer than two, or none of either are to be planned.
     """
+    if not settings.keeps_prompts or settings.cache_ram_mib is not None:
+        return 0
     checkpoint = checkpoint_bytes(shape, settings)
     prompt = prompt_bytes(shape, settings, settings.tokens_each)
-    has_prompts = settings.keeps_prompts and settings.cache_ram_mib is None
-    if not checkpoint or prompt is None or not has_prompts:
+    if not checkpoint or prompt is None:
         return 0
     checkpoint += copied_bytes
     prompts = PROMPTS_KEPT * (prompt + copied_bytes) + 2**20  # rounded up to a MiB
